@@ -1,0 +1,55 @@
+"""How an actor plays: its engine, its sessions, its patience."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from common.config import Section
+
+
+class EngineConfig(Section):
+    """The inference engine inside an actor."""
+
+    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_model_len: int = Field(default=2048, ge=16)
+    max_num_seqs: int = Field(default=64, ge=1)
+    """The most requests in one engine step."""
+    kv_cache_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    """On a CPU; on a GPU `gpu_memory_utilization` decides."""
+    gpu_memory_utilization: float = Field(default=0.45, gt=0, lt=1)
+    block_size: int = Field(default=32, ge=1)
+    is_eager: bool = True
+    """Skip compilation: seconds instead of a minute to start, somewhat slower per token."""
+    clears_cache_on_update: bool = False
+    """True: requests in flight recompute their prefix under the new weights; False: they go on over the old cache."""
+    num_threads: int = Field(default=1, ge=1)
+    """OpenMP threads of the engine; two collapse as soon as another process wants a core."""
+    cpu_cores: tuple[int, ...] = ()
+    """Cores to pin the engine to; empty: no pinning."""
+    start_s: float = Field(default=180.0, gt=0)
+    """Deadline of the engine's start."""
+    request_s: float = Field(default=120.0, gt=0)
+    """Deadline of one generation."""
+    update_s: float = Field(default=60.0, gt=0)
+    """Deadline of one weight update."""
+
+
+class ActorConfig(Section):
+    """One actor process: one event loop, one engine, many sessions."""
+
+    num_actors: int = Field(default=1, ge=1)
+    """How many of them `pronghorn run` starts."""
+    max_sessions: int = Field(default=64, ge=1)
+    """Episodes played at the same time; the credits an actor asks for."""
+    environment_s: float = Field(default=60.0, gt=0)
+    """Deadline of one call to the hub."""
+    environment_calls_per_s: float = Field(default=2000.0, gt=0)
+    """Limit per environment, kept by asyncio-throttle."""
+    max_retries: int = Field(default=3, ge=0)
+    """Of one hub call that failed in transit; a step carries its index, so none is played twice."""
+    episode_s: float = Field(default=600.0, gt=0)
+    """An episode longer than this is truncated by time."""
+    max_unacknowledged: int = Field(default=512, ge=1)
+    """Finished trajectories kept for a learner that does not answer; past that the actor stops taking leases."""
+    engine: EngineConfig = EngineConfig()

@@ -1,0 +1,39 @@
+"""Structured concurrency: endless loops that live exactly as long as the work they serve."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run endless `loops` for exactly as long as the body runs; fail with the first that fails.
+
+        async with background(heartbeat(), receive()):
+            await work()          # cancelled as soon as a loop raises
+
+    A loop that returns early ends quietly. When the body ends, the loops are cancelled and awaited
+    before this returns. The exception of a loop (or of the body) is raised bare when it is alone,
+    otherwise as the ExceptionGroup that asyncio made of them.
+    """
+    failure: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(loop) for loop in loops]
+            yield
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        failure = errors.exceptions[0] if len(errors.exceptions) == 1 else errors
+    if failure is not None:
+        raise failure
+
+
+async def within(seconds: float, awaitable: Coroutine[Any, Any, Any], what: str, error: type[Exception]) -> Any:
+    """Await something for at most `seconds`; past that raise `error` naming `what` and the deadline."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError as late:
+        raise error(f"{what} did not answer within {seconds:g} s") from late

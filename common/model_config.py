@@ -1,0 +1,48 @@
+"""Which language model: a folder on disk, the packaged SmolLM2, or a small one made from numbers."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from common.config import Section
+
+
+class SmallModel(Section):
+    """A Llama of any size with random weights and a word-level tokenizer over the environment's own words."""
+
+    hidden_size: int = Field(default=256, ge=32)
+    intermediate_size: int = Field(default=688, ge=32)
+    num_layers: int = Field(default=4, ge=1)
+    num_heads: int = Field(default=4, ge=1)
+    num_kv_heads: int = Field(default=4, ge=1)
+    max_length: int = Field(default=2048, ge=64)
+    """Positions: the longest episode in tokens."""
+    rope_theta: float = Field(default=10_000.0, gt=0)
+    is_tied: bool = True
+    """The head shares the embedding's matrix."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "SmallModel":
+        if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size}, num_heads {self.num_heads}, num_kv_heads {self.num_kv_heads}: "
+                "heads must divide the hidden size, and key-value heads the heads"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The policy's model, and the precision of the master weights."""
+
+    source: Literal["path", "small", "smollm2"] = "path"
+    """`path`: a Hugging Face folder; `small`: made from `small`; `smollm2`: SmolLM2-135M-Instruct from its package."""
+    path: str = ""
+    small: SmallModel = SmallModel()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the learner computes in and what is broadcast; the optimizer's masters are float32 always."""
+
+    @model_validator(mode="after")
+    def _path_is_given(self) -> "ModelConfig":
+        if self.source == "path" and not self.path:
+            raise ValueError('path is empty: give a Hugging Face model folder, or source = "small" or "smollm2"')
+        return self

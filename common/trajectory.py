@@ -1,0 +1,168 @@
+"""The record of what was played: turns make a trajectory, the trajectories of one task make a group.
+
+Immutable once made. What the learner trains on is exactly what is stored here: tokens in, tokens out.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from common.arrays import Float32, Int32
+
+Outcome = Literal["terminated", "truncated_by_horizon", "truncated_by_tokens", "truncated_by_time", "faulted"]
+
+
+class Record(BaseModel):
+    """An immutable, strictly validated value; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class VersionSpan(Record):
+    """`num_tokens` consecutive action tokens sampled by one policy version."""
+
+    version: int = Field(ge=0)
+    num_tokens: int = Field(ge=1)
+
+
+class Turn(Record):
+    """One exchange: the policy reads what is new, acts, and the environment answers."""
+
+    prompt_tokens: Int32
+    """[P] what the policy reads that it has not read before: template, observation, an end token it failed to sample."""
+    action_tokens: Int32
+    """[A] what the policy sampled, in order; includes the end token only when it was sampled."""
+    behaviour_logprobs: Float32
+    """[A] log mu(token), nats, at the sampling temperature, as recorded when sampled."""
+    versions: tuple[VersionSpan, ...]
+    """Run-length: which policy version sampled how many of the action tokens; sums to A."""
+    is_stopped: bool
+    """False when the action was cut by its token limit instead of ending by itself."""
+    observation: str
+    """What the environment showed before the action, as text for people."""
+    action: str
+    """The action as text for people; never tokenized again."""
+    reward: float = 0.0
+    is_malformed: bool = False
+    """The text could not be parsed as an action; an ordinary outcome, answered by the environment."""
+    generation_s: float = Field(default=0.0, ge=0)
+    environment_s: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> "Turn":
+        num = len(self.action_tokens)
+        if len(self.behaviour_logprobs) != num:
+            raise ValueError(f"{num} action tokens but {len(self.behaviour_logprobs)} behaviour logprobs")
+        if sum(span.num_tokens for span in self.versions) != num:
+            raise ValueError(f"{num} action tokens but version spans of {[s.num_tokens for s in self.versions]}")
+        return self
+
+
+class Member(Record):
+    """Which play this is: member `member` of group `group` of run `run`, played for the `attempt`-th time."""
+
+    run: str
+    group: int = Field(ge=0)
+    member: int = Field(ge=0)
+    attempt: int = Field(default=0, ge=0)
+
+
+class TaskReference(Record):
+    """A task by name: which environment, which task of it, and the seed of the play."""
+
+    environment: str
+    task: str
+    seed: int = 0
+
+
+class Trajectory(Record):
+    """The record of one episode; what travels from actor to learner."""
+
+    identity: Member
+    task: TaskReference
+    horizon: int = Field(ge=1)
+    turns: tuple[Turn, ...]
+    outcome: Outcome
+    score: float = 0.0
+    """The environment's own scale (SciWorld 0-100, TextCraft 0-1)."""
+    is_success: bool = False
+    """By the environment's own predicate, never by comparing the reward with 1."""
+    actor: str = ""
+    fault: str = ""
+    """Why, when the outcome is `faulted`; empty otherwise."""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    """Seconds since the epoch, on the actor's clock."""
+
+    @property
+    def episode_return(self) -> float:
+        """The rewards summed over the episode."""
+        return float(sum(turn.reward for turn in self.turns))
+
+    @property
+    def num_action_tokens(self) -> int:
+        """Tokens that the policy sampled."""
+        return sum(len(turn.action_tokens) for turn in self.turns)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all: read and sampled."""
+        return sum(len(turn.prompt_tokens) + len(turn.action_tokens) for turn in self.turns)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Cut by the horizon, by tokens or by time: not ended by the task, and not a failure of it."""
+        return self.outcome.startswith("truncated")
+
+    @property
+    def oldest_version(self) -> int:
+        """The oldest policy version that sampled any of its tokens; ValueError when nothing was sampled."""
+        return min(span.version for turn in self.turns for span in turn.versions)
+
+    @property
+    def newest_version(self) -> int:
+        """The newest policy version that sampled any of its tokens; ValueError when nothing was sampled."""
+        return max(span.version for turn in self.turns for span in turn.versions)
+
+    def tokens(self) -> NDArray[np.int32]:
+        """[T] every token in order: prompt and action of each turn."""
+        return np.concatenate([part for turn in self.turns for part in (turn.prompt_tokens, turn.action_tokens)])
+
+    def is_action(self) -> NDArray[np.bool_]:
+        """[T] True where the policy sampled the token."""
+        return np.concatenate(
+            [
+                np.full(len(part), acted)
+                for turn in self.turns
+                for part, acted in ((turn.prompt_tokens, False), (turn.action_tokens, True))
+            ]
+        )
+
+    def behaviour_logprobs(self) -> NDArray[np.float32]:
+        """[A] in the order of the action tokens."""
+        return np.concatenate([turn.behaviour_logprobs for turn in self.turns])
+
+    def token_versions(self) -> NDArray[np.int32]:
+        """[A] the policy version that sampled each action token."""
+        spans = [span for turn in self.turns for span in turn.versions]
+        return np.repeat([s.version for s in spans], [s.num_tokens for s in spans]).astype(np.int32)
+
+
+class Group(Record):
+    """The trajectories of one task at one horizon that are compared with each other; never mixed."""
+
+    group: int = Field(ge=0)
+    task: TaskReference
+    horizon: int = Field(ge=1)
+    trajectories: tuple[Trajectory, ...]
+
+    @model_validator(mode="after")
+    def _is_unmixed(self) -> "Group":
+        for trajectory in self.trajectories:
+            if (trajectory.task.environment, trajectory.task.task) != (self.task.environment, self.task.task):
+                raise ValueError(f"group {self.group} mixes tasks {self.task.task!r} and {trajectory.task.task!r}")
+            if trajectory.horizon != self.horizon:
+                raise ValueError(f"group {self.group} mixes horizons {self.horizon} and {trajectory.horizon}")
+        return self
