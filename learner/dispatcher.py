@@ -1,0 +1,286 @@
+"""The dispatcher: opens groups, grants their leases, takes trajectories in, and hands complete groups to the step.
+
+    open_groups -> LeaseBook -> actors -> submit -> ledger -> complete -> take_batch -> consumed
+                                                                  \\-> dropped (no variance, stale, faults), refilled
+
+It waits for nothing but the ledger. `take_batch` waits for groups and is woken by `submit`; a slot that
+`consumed` frees is granted at once. One lock makes every change of state whole.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from common.messages import Ack, Cancel, FromLearner, Grant, Lease, Sampling
+from common.trajectory import Group, Member, TaskReference, Trajectory
+from learner.advantage import has_variance
+from learner.config import LearnerConfig
+from learner.leases import LeaseBook
+from learner.ledger import Ledger, OpenGroup
+from learner.staleness import is_too_stale, max_outstanding
+from learner.tally import Tally
+from learner.task_order import TaskOrder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Outgoing = list[tuple[str, FromLearner]]
+
+MAX_ATTEMPTS = 20
+"""A member that faulted so often takes its group out of the run: the environment cannot play this task."""
+
+
+class Dispatcher:
+    """Which group is played next, by whom, and which groups the next step trains on.
+
+    `version` and `horizon` are set by the learner after every step; groups are stamped with them when opened.
+    """
+
+    def __init__(
+        self,
+        config: LearnerConfig,
+        ledger: Ledger,
+        book: LeaseBook,
+        tasks: TaskOrder,
+        sampling: Sampling,
+        *,
+        horizon: int,
+        version: int,
+    ) -> None:
+        self.version = version
+        self.horizon = horizon
+        self.is_training = False
+        """While False no training group is opened; evaluation leases are granted all the same."""
+        self.tally = Tally()
+        self._config = config
+        self._ledger = ledger
+        self._book = book
+        self._tasks = tasks
+        self._sampling = sampling
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._open: dict[int, OpenGroup] = {}
+        self._complete: dict[int, Group] = {}
+        self._evaluating: dict[int, str] = {}
+
+    # --- start and end -----------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Take up what the ledger knows: complete groups wait for consumption, open ones are granted again."""
+        async with self._lock:
+            for known in await self._call(self._ledger.groups_in, "complete", "training"):
+                self._complete[known.id] = await self._call(self._ledger.group, known.id)
+            for known in await self._call(self._ledger.groups_in, "open", "training"):
+                self._open[known.id] = known
+                self._book.offer(known, self._sampling, min_version=self._min_version())
+
+    async def call_ledger(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a ledger method on the ledger's own thread, between two changes of state."""
+        async with self._lock:
+            return await self._call(function, *args, **kwargs)
+
+    async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        """Wait for the ledger's thread; call after the last coroutine has ended."""
+        self._thread.shutdown()
+
+    # --- what actors say ---------------------------------------------------------------------
+
+    async def join(self, actor: str) -> None:
+        """An actor connected (again)."""
+        await self._take_back(self._book.join, actor, "rejoined")
+
+    async def leave(self, actor: str, why: str) -> None:
+        """An actor left or fell silent; its leases go to others."""
+        await self._take_back(self._book.leave, actor, why)
+
+    async def _take_back(self, change: Callable[[str], list[Lease]], actor: str, why: str) -> None:
+        async with self._lock:
+            leases = [lease.identity for lease in change(actor)]
+            await self._call(self._ledger.end_leases, [(i.group, i.member, i.attempt) for i in leases], why)
+        if leases:
+            self.tally.count("returned_leases", len(leases))
+
+    async def fault(self, actor: str, identity: Member) -> None:
+        """The environment or the engine broke: the lease is played again, never scored."""
+        async with self._lock:
+            lease = self._book.give_back(actor, identity)
+            if lease is None:
+                return
+            self.tally.count("faults")
+            await self._call(self._ledger.end_leases, [(identity.group, identity.member, identity.attempt)], "faulted")
+            if identity.attempt + 1 >= MAX_ATTEMPTS and lease.purpose == "training":
+                await self._drop(identity.group, "faulted")
+
+    async def submit(self, submissions: Sequence[tuple[str, Trajectory]]) -> Outgoing:
+        """Commit trajectories; the returned acknowledgements are true: what they name is on the disk."""
+        async with self._lock:
+            trajectories = [trajectory for _, trajectory in submissions]
+            arrivals = await self._call(self._ledger.commit_submissions, trajectories, self.version)
+            replies: Outgoing = []
+            for (actor, _), arrival in zip(submissions, arrivals, strict=True):
+                identity = arrival.trajectory.identity
+                replies.append((actor, Ack(identity=identity, is_duplicate=arrival.verdict != "stored")))
+                if arrival.verdict != "stored":
+                    self.tally.count("duplicates")
+                    continue
+                for other, lease in self._book.settle(identity.group, identity.member):
+                    if other != actor:
+                        replies.append((other, Cancel(identity=lease.identity)))
+                if identity.group not in self._evaluating:
+                    self.tally.add(arrival.trajectory)
+                if arrival.completes:
+                    replies += await self._completed(identity.group)
+            self._changed.set()
+            return replies
+
+    async def _completed(self, group_id: int) -> Outgoing:
+        if group_id in self._evaluating:
+            del self._evaluating[group_id]
+            return []
+        self._open.pop(group_id, None)
+        group = await self._call(self._ledger.group, group_id)
+        if self._config.drops_zero_variance and not has_variance([t.episode_return for t in group.trajectories]):
+            return await self._drop(group_id, "zero_variance")
+        self._complete[group_id] = group
+        return []
+
+    async def _drop(self, group_id: int, reason: str) -> Outgoing:
+        self._open.pop(group_id, None)
+        self._complete.pop(group_id, None)
+        await self._call(self._ledger.drop, group_id, reason, self.version + 1)
+        self.tally.count(f"dropped_{reason}")
+        self._changed.set()
+        return [(actor, Cancel(identity=lease.identity)) for actor, lease in self._book.withdraw(group_id)]
+
+    # --- granting ----------------------------------------------------------------------------
+
+    async def grants(self) -> Outgoing:
+        """Open as many groups as capacity and credits allow and assign what is pending."""
+        async with self._lock:
+            if self.is_training:
+                await self._open_groups()
+            assigned = self._book.assign()
+            rows = [(x.identity.group, x.identity.member, x.identity.attempt, actor) for actor, x in assigned]
+            if rows:
+                await self._call(self._ledger.record_grants, rows)
+            return [(actor, Grant(lease=lease)) for actor, lease in assigned]
+
+    async def _open_groups(self) -> None:
+        size = self._config.group_size
+        capacity = max_outstanding(self._config.staleness, self._config.groups_per_step)
+        wanted = -(-max(0, self._book.num_credits - self._book.num_pending) // size)
+        number = min(capacity - len(self._open) - len(self._complete), wanted)
+        if number <= 0:
+            return
+        cursor = await self._call(self._ledger.num_groups)
+        tasks = [self._tasks[cursor + i] for i in range(number)]
+        await self._open_and_offer(tasks, "training", "", self.horizon, size, self._sampling)
+
+    async def _open_and_offer(
+        self, tasks: Sequence[TaskReference], purpose: str, label: str, horizon: int, size: int, sampling: Sampling
+    ) -> list[int]:
+        ids = await self._call(
+            self._ledger.open_groups,
+            tasks,
+            purpose=purpose,
+            label=label,
+            horizon=horizon,
+            size=size,
+            version=self.version,
+        )
+        for group_id, task in zip(ids, tasks, strict=True):
+            group = OpenGroup(group_id, purpose, label, task, horizon, size, self.version, frozenset(), {})
+            is_training = purpose == "training"
+            if is_training:
+                self._open[group_id] = group
+            minimum = self._min_version() if is_training else self.version
+            self._book.offer(group, sampling, minimum, urgent=not is_training)
+        return ids
+
+    def _min_version(self) -> int:
+        """Synchronous training and `wait` promise no older token, so an episode may not begin with older weights."""
+        staleness = self._config.staleness
+        return self.version if staleness.max_staleness == 0 or staleness.mode == "wait" else 0
+
+    # --- consuming ---------------------------------------------------------------------------
+
+    async def take_batch(self) -> list[Group]:
+        """Wait for `groups_per_step` complete groups that may be trained on; oldest first. They stay outstanding
+        until `consumed`. Too stale ones are dropped and refilled."""
+        while True:
+            async with self._lock:
+                self._changed.clear()
+                for group in [g for g in self._complete.values() if self._is_too_stale(g)]:
+                    await self._drop(group.group, "stale")
+                ready = self._in_order()
+                if len(ready) >= self._config.groups_per_step:
+                    return ready[: self._config.groups_per_step]
+            await self._changed.wait()
+
+    def _is_too_stale(self, group: Group) -> bool:
+        return is_too_stale(group, self.version, self._config.staleness)
+
+    def _in_order(self) -> list[Group]:
+        """Complete groups, oldest first; under `wait` only those that no open group precedes."""
+        ids = sorted(self._complete)
+        if self._config.staleness.mode == "wait" and self._open:
+            oldest_open = min(self._open)
+            ids = [i for i in ids if i < oldest_open]
+        return [self._complete[i] for i in ids]
+
+    async def consumed(self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int) -> None:
+        """Step `step` trained on these groups: recorded for good, their slots freed."""
+        async with self._lock:
+            ids = [g.group for g in groups]
+            await self._call(
+                self._ledger.consume,
+                step,
+                ids,
+                horizon=self.horizon,
+                max_staleness=max_staleness,
+                num_tokens=num_tokens,
+            )
+            for group_id in ids:
+                del self._complete[group_id]
+            self.version = step
+
+    # --- evaluation --------------------------------------------------------------------------
+
+    async def evaluate(
+        self, label: str, tasks: Sequence[TaskReference], *, horizon: int, sampling: Sampling
+    ) -> list[Trajectory]:
+        """Play each task once with the present version or a newer one, before any training lease; wait for all."""
+        async with self._lock:
+            known = [g for s in ("open", "complete") for g in await self._call(self._ledger.groups_in, s, "evaluation")]
+            mine = [g for g in known if g.label == label]
+            if mine:
+                ids = [g.id for g in mine]
+                for group in mine:
+                    if len(group.played) < group.size:
+                        self._evaluating[group.id] = label
+                        self._book.offer(group, sampling, self.version, urgent=True)
+            else:
+                ids = await self._open_and_offer(tasks, "evaluation", label, horizon, 1, sampling)
+                self._evaluating |= dict.fromkeys(ids, label)
+        while label in self._evaluating.values():
+            self._changed.clear()
+            await self._changed.wait()
+        async with self._lock:
+            groups = [await self._call(self._ledger.group, i) for i in sorted(ids)]
+            await self._call(self._ledger.finish_evaluation_groups, label)
+        return [t for group in groups for t in group.trajectories]
+
+    @property
+    def queue(self) -> int:
+        """Complete groups that wait for a step."""
+        return len(self._complete)
+
+    @property
+    def book(self) -> LeaseBook:
+        """Who plays what."""
+        return self._book

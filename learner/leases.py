@@ -1,0 +1,155 @@
+"""Who may play what: pending leases, the actors' credits, and leases that come back.
+
+In memory and without I/O; what must survive is in the ledger. Consumes offers of groups and credits of
+actors, produces assignments. An actor that leaves or falls silent loses its leases to others.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from common.messages import Lease, Sampling
+from common.trajectory import Member
+from learner.ledger import OpenGroup
+
+
+@dataclass
+class _Peer:
+    """One connected actor."""
+
+    credits: int = 0
+    last_heard: float = 0.0
+    leases: dict[tuple[int, int], Lease] = field(default_factory=dict)
+
+
+class LeaseBook:
+    """Grants each pending member to one actor at a time; members of a group go to the same actor while it has credit."""
+
+    def __init__(self, run: str, clock: Callable[[], float]) -> None:
+        self._run = run
+        self._clock = clock
+        self._peers: dict[str, _Peer] = {}
+        self._pending: deque[Lease] = deque()
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """Actors that are connected and heard from."""
+        return tuple(self._peers)
+
+    @property
+    def num_pending(self) -> int:
+        """Leases that wait for an actor."""
+        return len(self._pending)
+
+    @property
+    def num_credits(self) -> int:
+        """Leases that the actors have asked for and not got."""
+        return sum(peer.credits for peer in self._peers.values())
+
+    @property
+    def num_out(self) -> int:
+        """Leases in play."""
+        return sum(len(peer.leases) for peer in self._peers.values())
+
+    def join(self, actor: str) -> list[Lease]:
+        """An actor said hello. It starts without credits; leases of a former life come back and are returned."""
+        lost = self.leave(actor)
+        self._peers[actor] = _Peer(last_heard=self._clock())
+        return lost
+
+    def leave(self, actor: str) -> list[Lease]:
+        """The actor is gone: its leases are pending again, under the next attempt; returns them as they were."""
+        peer = self._peers.pop(actor, None)
+        lost = list(peer.leases.values()) if peer else []
+        self._requeue(lost)
+        return lost
+
+    def heard(self, actor: str) -> bool:
+        """Note a sign of life; False when the actor is unknown and must say hello."""
+        peer = self._peers.get(actor)
+        if peer is not None:
+            peer.last_heard = self._clock()
+        return peer is not None
+
+    def silent(self, longer_than_s: float) -> list[str]:
+        """Actors that have not been heard from for so long."""
+        now = self._clock()
+        return [name for name, peer in self._peers.items() if now - peer.last_heard > longer_than_s]
+
+    def add_credits(self, actor: str, credits: int) -> None:
+        """The actor can play that many more episodes."""
+        self._peers[actor].credits += credits
+
+    def offer(self, group: OpenGroup, sampling: Sampling, min_version: int, *, urgent: bool = False) -> None:
+        """Make the unplayed members of a group available; `urgent` ones go before all others."""
+        leases = [
+            Lease(
+                identity=Member(run=self._run, group=group.id, member=m, attempt=group.attempts.get(m, -1) + 1),
+                task=group.task,
+                horizon=group.horizon,
+                sampling=sampling,
+                purpose=group.purpose,
+                min_version=min_version,
+                granted_at=0.0,
+            )
+            for m in range(group.size)
+            if m not in group.played
+        ]
+        if urgent:
+            self._pending.extendleft(reversed(leases))
+        else:
+            self._pending.extend(leases)
+
+    def assign(self) -> list[tuple[str, Lease]]:
+        """Hand pending leases to actors with credit: group by group, each to the actor with most credit left."""
+        assigned: list[tuple[str, Lease]] = []
+        home: dict[int, str] = {}
+        while self._pending:
+            group = self._pending[0].identity.group
+            actor = home.get(group, "")
+            if not actor or not self._peers[actor].credits:
+                actor = max(self._peers, key=lambda name: self._peers[name].credits, default="")
+            if not actor or not self._peers[actor].credits:
+                break
+            home[group] = actor
+            lease = self._pending.popleft().model_copy(update={"granted_at": self._clock()})
+            peer = self._peers[actor]
+            peer.credits -= 1
+            peer.leases[group, lease.identity.member] = lease
+            assigned.append((actor, lease))
+        return assigned
+
+    def settle(self, group: int, member: int) -> list[tuple[str, Lease]]:
+        """The member's trajectory is stored: whoever else still plays it is returned, to be cancelled."""
+        self._pending = deque(x for x in self._pending if (x.identity.group, x.identity.member) != (group, member))
+        others = []
+        for name, peer in self._peers.items():
+            lease = peer.leases.pop((group, member), None)
+            if lease is not None:
+                others.append((name, lease))
+        return others
+
+    def give_back(self, actor: str, identity: Member) -> Lease | None:
+        """The actor could not play it: pending again under the next attempt. None when it did not hold it."""
+        peer = self._peers.get(actor)
+        held = peer.leases.get((identity.group, identity.member)) if peer else None
+        if peer is None or held is None or held.identity.attempt != identity.attempt:
+            return None
+        del peer.leases[identity.group, identity.member]
+        self._requeue([held])
+        return held
+
+    def withdraw(self, group: int) -> list[tuple[str, Lease]]:
+        """Nobody needs this group any more: returns who still plays it, to be cancelled."""
+        self._pending = deque(x for x in self._pending if x.identity.group != group)
+        playing = []
+        for name, peer in self._peers.items():
+            for key in [key for key in peer.leases if key[0] == group]:
+                playing.append((name, peer.leases.pop(key)))
+        return playing
+
+    def _requeue(self, leases: Iterable[Lease]) -> None:
+        """Back to the front: these are the oldest, and their siblings wait for them."""
+        for lease in leases:
+            identity = lease.identity.model_copy(update={"attempt": lease.identity.attempt + 1})
+            self._pending.appendleft(lease.model_copy(update={"identity": identity}))

@@ -1,0 +1,266 @@
+"""The ledger: the run's one durable memory, an SQLite file in the run directory.
+
+It records groups, leases, trajectories (their bytes), consumption, horizons and evaluations. What makes
+delivery effectively once lives here: a trajectory is stored under (group, member) exactly once, and is
+acknowledged only after `commit_submissions` returned.
+
+    granted group:   open -> complete -> consumed
+                       \\________\\_____-> dropped (with a reason)
+
+One connection, one thread: the learner's event loop hands blocking calls to a single worker thread.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from common.codec import pack, unpack
+from common.errors import LedgerError
+from common.trajectory import Group, TaskReference, Trajectory
+from learner.ledger_file import Transaction, open_file
+
+Purpose = Literal["training", "evaluation"]
+Verdict = Literal["stored", "duplicate", "late", "unknown"]
+
+@dataclass(frozen=True)
+class OpenGroup:
+    """A group as the ledger knows it: what is to be played, and which members have been."""
+
+    id: int
+    purpose: Purpose
+    label: str
+    task: TaskReference
+    horizon: int
+    size: int
+    granted_version: int
+    played: frozenset[int]
+    """Members whose trajectory is stored."""
+    attempts: dict[int, int]
+    """Highest attempt granted so far, by member."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of one submitted trajectory."""
+
+    trajectory: Trajectory
+    verdict: Verdict
+    completes: bool
+    """True when it was the last missing member of its group."""
+
+
+class Ledger:
+    """Durable record of one run; every method is one transaction, complete on disk when it returns."""
+
+    def __init__(self, path: Path, run: str) -> None:
+        self._run = run
+        try:
+            self._db = open_file(path)
+            owner = self.meta("run")
+        except sqlite3.Error as error:
+            raise LedgerError(f"{path}: cannot open the ledger: {error}") from error
+        if owner is None:
+            self._set_meta("run", run)
+        elif owner != run:
+            raise LedgerError(f"{path}: belongs to run {owner!r}, not to {run!r}")
+
+    def close(self) -> None:
+        """Close the file; afterwards nothing may be called."""
+        self._db.close()
+
+    def meta(self, key: str) -> str | None:
+        """A small value of the run's own, or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # --- groups and leases -------------------------------------------------------------------
+
+    def num_groups(self, purpose: Purpose = "training") -> int:
+        """Groups ever opened for this purpose: the data cursor."""
+        return int(self._one("SELECT COUNT(*) FROM groups WHERE purpose = ?", (purpose,)))
+
+    def open_groups(
+        self, tasks: Sequence[TaskReference], *, purpose: Purpose, label: str, horizon: int, size: int, version: int
+    ) -> list[int]:
+        """Open one group per task and return their ids, ascending."""
+        now = time.time()
+        with self._transaction():
+            first = int(self._one("SELECT COALESCE(MAX(id) + 1, 0) FROM groups", ()))
+            self._db.executemany(
+                "INSERT INTO groups (id, purpose, label, environment, task, seed, horizon, size, granted_version, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (first + i, purpose, label, t.environment, t.task, t.seed, horizon, size, version, now)
+                    for i, t in enumerate(tasks)
+                ],
+            )
+        return list(range(first, first + len(tasks)))
+
+    def record_grants(self, grants: Iterable[tuple[int, int, int, str]]) -> None:
+        """(group, member, attempt, actor): these leases are out."""
+        now = time.time()
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO leases (group_id, member, attempt, actor, granted_at) VALUES (?, ?, ?, ?, ?)",
+                [(*grant, now) for grant in grants],
+            )
+
+    def end_leases(self, leases: Iterable[tuple[int, int, int]], why: str) -> None:
+        """(group, member, attempt): these leases ended without a trajectory (fault, lost actor, cancelled)."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE leases SET ended = ? WHERE group_id = ? AND member = ? AND attempt = ? AND ended = ''",
+                [(why, *lease) for lease in leases],
+            )
+
+    def commit_submissions(self, trajectories: Sequence[Trajectory], version: int) -> list[Arrival]:
+        """Store each trajectory under its (group, member) unless one is there; durable when this returns."""
+        arrivals = []
+        with self._transaction():
+            for trajectory in trajectories:
+                arrivals.append(self._store(trajectory, version))
+        return arrivals
+
+    def _store(self, t: Trajectory, version: int) -> Arrival:
+        key = (t.identity.group, t.identity.member)
+        row = self._db.execute(
+            "SELECT state, size, environment, task, horizon FROM groups WHERE id = ?", (key[0],)
+        ).fetchone()
+        expected = None if row is None else tuple(row[2:])
+        if expected != (t.task.environment, t.task.task, t.horizon) or t.identity.member >= row[1]:
+            return Arrival(t, "unknown", completes=False)
+        if self._one("SELECT COUNT(*) FROM trajectories WHERE group_id = ? AND member = ?", key):
+            return Arrival(t, "duplicate", completes=False)
+        if row[0] != "open":
+            return Arrival(t, "late", completes=False)
+        self._db.execute(
+            "INSERT INTO trajectories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, t.identity.attempt, t.actor, t.outcome, t.is_success, t.score, t.episode_return, len(t.turns))
+            + (t.num_tokens, t.num_action_tokens, version, time.time(), pack(t)),
+        )
+        self._db.execute(
+            "UPDATE leases SET ended = CASE WHEN attempt = ? THEN 'submitted' ELSE 'superseded' END"
+            " WHERE group_id = ? AND member = ? AND ended = ''",
+            (t.identity.attempt, *key),
+        )
+        stored = self._one("SELECT COUNT(*) FROM trajectories WHERE group_id = ?", key[:1])
+        if stored == row[1]:
+            self._db.execute("UPDATE groups SET state = 'complete' WHERE id = ?", key[:1])
+        return Arrival(t, "stored", completes=stored == row[1])
+
+    def drop(self, group: int, reason: str, step: int) -> None:
+        """Give up an open or complete group; it will never be trained on."""
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE groups SET state = 'dropped', reason = ?, step = ? WHERE id = ? AND state IN ('open', 'complete')",
+                (reason, step, group),
+            ).rowcount
+            self._db.execute("UPDATE leases SET ended = 'dropped' WHERE group_id = ? AND ended = ''", (group,))
+        if changed != 1:
+            raise LedgerError(f"group {group} cannot be dropped ({reason}): it is neither open nor complete")
+
+    def finish_evaluation_groups(self, label: str) -> None:
+        """Mark the complete groups of an evaluation as consumed by it."""
+        with self._transaction():
+            self._db.execute("UPDATE groups SET state = 'consumed' WHERE label = ? AND state = 'complete'", (label,))
+
+    # --- reading back ------------------------------------------------------------------------
+
+    def groups_in(self, state: str, purpose: Purpose) -> list[OpenGroup]:
+        """Groups in this state, oldest first, with what has been granted and played."""
+        rows = self._db.execute(
+            "SELECT id, purpose, label, environment, task, seed, horizon, size, granted_version FROM groups"
+            " WHERE state = ? AND purpose = ? ORDER BY id",
+            (state, purpose),
+        ).fetchall()
+        return [self._open_group(row) for row in rows]
+
+    def _open_group(self, row: Sequence[Any]) -> OpenGroup:
+        played = self._db.execute("SELECT member FROM trajectories WHERE group_id = ?", (row[0],)).fetchall()
+        attempts = self._db.execute(
+            "SELECT member, MAX(attempt) FROM leases WHERE group_id = ? GROUP BY member", (row[0],)
+        ).fetchall()
+        task = TaskReference(environment=row[3], task=row[4], seed=row[5])
+        return OpenGroup(
+            row[0], row[1], row[2], task, row[6], row[7], row[8], frozenset(m for (m,) in played), dict(attempts)
+        )
+
+    def group(self, group: int) -> Group:
+        """A complete group with its trajectories, members in order."""
+        row = self._db.execute("SELECT environment, task, seed, horizon FROM groups WHERE id = ?", (group,)).fetchone()
+        if row is None:
+            raise LedgerError(f"group {group} is not in the ledger")
+        blobs = self._db.execute("SELECT bytes FROM trajectories WHERE group_id = ? ORDER BY member", (group,)).fetchall()
+        task = TaskReference(environment=row[0], task=row[1], seed=row[2])
+        trajectories = tuple(unpack(blob, Trajectory) for (blob,) in blobs)
+        return Group(group=group, task=task, horizon=row[3], trajectories=trajectories)
+
+    def received_versions(self, group: int) -> list[int]:
+        """The learner's version when each member's trajectory was received, members in order."""
+        rows = self._db.execute(
+            "SELECT received_version FROM trajectories WHERE group_id = ? ORDER BY member", (group,)
+        ).fetchall()
+        return [v for (v,) in rows]
+
+    # --- consumption, resume -----------------------------------------------------------------
+
+    def consume(self, step: int, groups: Sequence[int], *, horizon: int, max_staleness: int, num_tokens: int) -> None:
+        """Record that learner step `step` trained on these groups; LedgerError when one was consumed before."""
+        with self._transaction():
+            for group in groups:
+                changed = self._db.execute(
+                    "UPDATE groups SET state = 'consumed', step = ? WHERE id = ? AND state = 'complete'", (step, group)
+                ).rowcount
+                if changed != 1:
+                    raise LedgerError(f"step {step} would train on group {group}, which is not complete and unconsumed")
+            self._db.execute(
+                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, '{}')", (step, horizon, max_staleness, num_tokens, time.time())
+            )
+
+    def record_step_values(self, step: int, values: dict[str, float]) -> None:
+        """Keep the metrics of a step beside its consumption."""
+        with self._transaction():
+            self._db.execute("UPDATE steps SET values_json = ? WHERE step = ?", (json.dumps(values), step))
+
+    def rewind(self, step: int) -> int:
+        """Forget consumption after `step` (a checkpoint's position); returns how many groups may be trained on again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM steps WHERE step > ?", (step,))
+            self._db.execute("DELETE FROM evaluations WHERE step > ?", (step,))
+            return self._db.execute(
+                "UPDATE groups SET state = 'complete', step = NULL"
+                " WHERE purpose = 'training' AND state = 'consumed' AND step > ?",
+                (step,),
+            ).rowcount
+
+    def record_evaluation(
+        self, label: str, *, step: int, version: int, num_tasks: int, successes: int, values: dict[str, Any]
+    ) -> None:
+        """Keep the result of an evaluation; the same label again replaces it."""
+        row = (label, step, version, num_tasks, successes, json.dumps(values))
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def evaluation(self, label: str) -> dict[str, Any] | None:
+        """The recorded values of an evaluation, or None."""
+        row = self._db.execute("SELECT values_json FROM evaluations WHERE label = ?", (label,)).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    # --- plumbing ----------------------------------------------------------------------------
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read-only access for reports and tests."""
+        return self._db.execute(query, parameters).fetchall()
+
+    def _one(self, query: str, parameters: Sequence[Any]) -> Any:
+        return self._db.execute(query, parameters).fetchone()[0]
+
+    def _transaction(self) -> Transaction:
+        return Transaction(self._db)

@@ -1,0 +1,62 @@
+"""The ledger's file: its tables, how it is opened, and transactions that happen whole or not at all."""
+
+import sqlite3
+from pathlib import Path
+
+from common.errors import LedgerError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS groups (
+    id INTEGER PRIMARY KEY, purpose TEXT NOT NULL, label TEXT NOT NULL, environment TEXT NOT NULL, task TEXT NOT NULL,
+    seed INTEGER NOT NULL, horizon INTEGER NOT NULL, size INTEGER NOT NULL, granted_version INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL DEFAULT '', step INTEGER, created_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state, purpose);
+CREATE TABLE IF NOT EXISTS leases (
+    group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
+    ended TEXT NOT NULL DEFAULT '', granted_at REAL NOT NULL, PRIMARY KEY (group_id, member, attempt));
+CREATE TABLE IF NOT EXISTS trajectories (
+    group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
+    outcome TEXT NOT NULL, is_success INTEGER NOT NULL, score REAL NOT NULL, return REAL NOT NULL,
+    num_turns INTEGER NOT NULL, num_tokens INTEGER NOT NULL, num_action_tokens INTEGER NOT NULL,
+    received_version INTEGER NOT NULL, received_at REAL NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (group_id, member));
+CREATE TABLE IF NOT EXISTS steps (
+    step INTEGER PRIMARY KEY, horizon INTEGER NOT NULL, max_staleness INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
+    finished_at REAL NOT NULL, values_json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS evaluations (
+    label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, num_tasks INTEGER NOT NULL,
+    successes INTEGER NOT NULL, values_json TEXT NOT NULL);
+"""
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open or create the file: write-ahead log, every commit flushed to the disk before it returns."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.executescript(SCHEMA)
+    return db
+
+
+class Transaction:
+    """BEGIN IMMEDIATE ... COMMIT; rolled back whole on any error; SQLite's own errors become LedgerError."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._run("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self._run("COMMIT")
+        else:
+            self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise LedgerError(f"the ledger refused a transaction: {error}") from error
+
+    def _run(self, statement: str) -> None:
+        try:
+            self._db.execute(statement)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot {statement.lower()}: {error}") from error

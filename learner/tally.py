@@ -1,0 +1,80 @@
+"""What has been played since the last step: the numbers that make the curves, per horizon where it matters."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from common.trajectory import Trajectory
+
+LENGTH_BUCKETS = (2, 4, 8, 16, 32, 64)
+"""Upper bounds, in turns, of the episode-length histograms; the last bucket is open."""
+
+
+class Tally:
+    """Every training episode that arrived since the last `flush`, trained on or not, so that the curves are unbiased."""
+
+    def __init__(self) -> None:
+        self._played: list[Trajectory] = []
+        self._counts: dict[str, int] = defaultdict(int)
+        self.totals: dict[str, int] = defaultdict(int)
+        """Counts since the process started, by name."""
+
+    def add(self, trajectory: Trajectory) -> None:
+        """One more episode arrived."""
+        self._played.append(trajectory)
+        self.totals["generated_tokens"] += trajectory.num_action_tokens
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count an event: `faults`, `duplicates`, `dropped_zero_variance`, `dropped_stale`..."""
+        self._counts[name] += number
+        self.totals[name] += number
+
+    def flush(self, trained: Sequence[Trajectory]) -> dict[str, float]:
+        """The values since the last flush, under their metric names; starts anew."""
+        played, self._played = self._played, []
+        counts, self._counts = self._counts, defaultdict(int)
+        values = {f"episodes/{name}": float(number) for name, number in counts.items()}
+        values["episodes/played"] = float(len(played))
+        if played:
+            values |= _episode_values(played)
+        values |= _histogram("admitted", played) | _histogram("trained", trained)
+        return values
+
+
+def _episode_values(played: Sequence[Trajectory]) -> dict[str, float]:
+    values = {
+        "train/success": float(np.mean([t.is_success for t in played])),
+        "train/return": float(np.mean([t.episode_return for t in played])),
+        "train/reward_per_turn": float(np.mean([t.episode_return / max(1, len(t.turns)) for t in played])),
+        "train/truncated_share": float(np.mean([t.is_truncated for t in played])),
+        "train/malformed_share": _share(turn.is_malformed for t in played for turn in t.turns),
+        "train/cut_action_share": _share(not turn.is_stopped for t in played for turn in t.turns),
+        "episodes/turns": float(np.mean([len(t.turns) for t in played])),
+        "episodes/tokens": float(np.mean([t.num_tokens for t in played])),
+        "episodes/action_tokens": float(np.mean([t.num_action_tokens for t in played])),
+    }
+    for horizon in sorted({t.horizon for t in played}):
+        at = [t for t in played if t.horizon == horizon]
+        values[f"horizon/{horizon}/success"] = float(np.mean([t.is_success for t in at]))
+        values[f"horizon/{horizon}/return"] = float(np.mean([t.episode_return for t in at]))
+        values[f"horizon/{horizon}/truncated_share"] = float(np.mean([t.is_truncated for t in at]))
+        values[f"horizon/{horizon}/turns"] = float(np.mean([len(t.turns) for t in at]))
+        values[f"horizon/{horizon}/episodes"] = float(len(at))
+    return values
+
+
+def _share(flags: Iterable[bool]) -> float:
+    marks = list(flags)
+    return float(np.mean(marks)) if marks else 0.0
+
+
+def _histogram(kind: str, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Episodes by length in turns: dropping is biased against long ones, so both sides are published."""
+    lengths = np.array([len(t.turns) for t in trajectories], dtype=np.int64)
+    bounds = (0, *LENGTH_BUCKETS, np.iinfo(np.int64).max)
+    names = [f"up_to_{b}" for b in LENGTH_BUCKETS] + [f"over_{LENGTH_BUCKETS[-1]}"]
+    return {
+        f"length/{kind}/{name}": float(((lengths > low) & (lengths <= high)).sum())
+        for name, low, high in zip(names, bounds[:-1], bounds[1:], strict=True)
+    }
