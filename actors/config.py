@@ -4,7 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from common.bus.config import BusConfig
 from common.config import Section
+from common.model_config import ModelConfig
+from common.run_config import RoleConfig, RunSection, TaskConfig
+from envhub.config import HubConfig
 
 
 class EngineConfig(Section):
@@ -53,3 +57,14 @@ class ActorConfig(Section):
     max_unacknowledged: int = Field(default=512, ge=1)
     """Finished trajectories kept for a learner that does not answer; past that the actor stops taking leases."""
     engine: EngineConfig = EngineConfig()
+
+
+class ActorRoleConfig(RoleConfig):
+    """What `python -m actors` reads of a run's configuration."""
+
+    run: RunSection = RunSection()
+    model: ModelConfig
+    tasks: TaskConfig = TaskConfig()
+    hub: HubConfig = HubConfig()
+    bus: BusConfig = BusConfig()
+    actor: ActorConfig = ActorConfig()

@@ -1,46 +1,15 @@
 """The whole configuration of a run: every component's own section, side by side."""
 
-from typing import Literal
-
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from actors.config import ActorConfig
 from common.bus.config import BusConfig
 from common.config import Section
 from common.messages import Sampling
 from common.model_config import ModelConfig
+from common.run_config import MonitorConfig, RunSection, TaskConfig
 from envhub.config import HubConfig
 from learner.config import EvaluationConfig, HorizonConfig, LearnerConfig, SftConfig
-
-
-class RunSection(Section):
-    """Identity of the run and where it is kept."""
-
-    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    directory: str = "runs"
-    """The run lives in `directory/name`; the same command there resumes it."""
-    seed: int = Field(default=0, ge=0)
-
-
-class TaskConfig(Section):
-    """Which environment is played, and which of its tasks."""
-
-    environment: str = "textcraft"
-    action_format: Literal["plain", "react"] = "react"
-    """`plain`: the whole text is the action; `react`: Thought, then `Action:`."""
-    depths: tuple[int, ...] = ()
-    """Only tasks of these depths, where the environment knows depths; empty: all."""
-    num_train: int = Field(default=0, ge=0)
-    """The first so many tasks of the train split; 0: all of them."""
-
-
-class MonitorConfig(Section):
-    """Where the curves go: always `metrics.jsonl`; wandb offline when there is no key."""
-
-    wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    """`auto`: online when a key is set, offline otherwise."""
-    project: str = "pronghorn"
-    live_view: Literal["auto", "on", "off"] = "auto"
 
 
 class RunConfig(Section):

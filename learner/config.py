@@ -4,7 +4,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from common.bus.config import BusConfig
 from common.config import Section
+from common.messages import Sampling
+from common.model_config import ModelConfig
+from common.run_config import MonitorConfig, RoleConfig, RunSection
 
 
 class LossConfig(Section):
@@ -133,3 +137,16 @@ class EvaluationConfig(Section):
     horizon: int = Field(default=0, ge=0)
     """0: the last horizon of the schedule, before and after alike."""
     temperature: float = Field(default=1.0, gt=0)
+
+
+class LearnerRoleConfig(RoleConfig):
+    """What `python -m learner` reads of a run's configuration."""
+
+    run: RunSection = RunSection()
+    model: ModelConfig
+    bus: BusConfig = BusConfig()
+    sampling: Sampling = Sampling()
+    learner: LearnerConfig = LearnerConfig()
+    horizon: HorizonConfig = HorizonConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    monitor: MonitorConfig = MonitorConfig()

@@ -1,0 +1,50 @@
+"""Sections that every role of a run reads: which run, which tasks, which monitors."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.config import Section
+from common.run_directory import RunDirectory
+
+
+class RoleConfig(BaseModel):
+    """One role's sections of a run's configuration; the sections of other roles are none of its business."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """Identity of the run and where it is kept."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    directory: str = "runs"
+    """The run lives in `directory/name`; the same command there resumes it."""
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def folder(self) -> RunDirectory:
+        """The run directory."""
+        return RunDirectory(Path(self.directory) / self.name)
+
+
+class TaskConfig(Section):
+    """Which environment is played, and which of its tasks."""
+
+    environment: str = "textcraft"
+    action_format: Literal["plain", "react"] = "react"
+    """`plain`: the whole text is the action; `react`: Thought, then `Action:`."""
+    depths: tuple[int, ...] = ()
+    """Only tasks of these depths, where the environment knows depths; empty: all."""
+    num_train: int = Field(default=0, ge=0)
+    """The first so many tasks of the train split; 0: all of them."""
+
+
+class MonitorConfig(Section):
+    """Where the curves go: always `metrics.jsonl`; wandb offline when there is no key."""
+
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    """`auto`: online when a key is set, offline otherwise."""
+    project: str = "pronghorn"
+    live_view: Literal["auto", "on", "off"] = "auto"
