@@ -1,0 +1,1 @@
+"""The three channels between the learner and its actors."""
