@@ -51,6 +51,8 @@ class Dispatcher:
         self.horizon = horizon
         self.is_training = False
         """While False no training group is opened; evaluation leases are granted all the same."""
+        self.is_stopping = False
+        """Set by `stop`: whoever waits for a batch or an evaluation gets an empty one at once."""
         self.tally = Tally()
         self._config = config
         self._ledger = ledger
@@ -87,6 +89,12 @@ class Dispatcher:
     def close(self) -> None:
         """Wait for the ledger's thread; call after the last coroutine has ended."""
         self._thread.shutdown()
+
+    def stop(self) -> None:
+        """Open no more groups and wake whoever waits; what is in play may still be submitted."""
+        self.is_training = False
+        self.is_stopping = True
+        self._changed.set()
 
     # --- what actors say ---------------------------------------------------------------------
 
@@ -211,8 +219,8 @@ class Dispatcher:
 
     async def take_batch(self) -> list[Group]:
         """Wait for `groups_per_step` complete groups that may be trained on; oldest first. They stay outstanding
-        until `consumed`. Too stale ones are dropped and refilled."""
-        while True:
+        until `consumed`. Too stale ones are dropped and refilled. Empty when asked to stop."""
+        while not self.is_stopping:
             async with self._lock:
                 self._changed.clear()
                 for group in [g for g in self._complete.values() if self._is_too_stale(g)]:
@@ -221,6 +229,7 @@ class Dispatcher:
                 if len(ready) >= self._config.groups_per_step:
                     return ready[: self._config.groups_per_step]
             await self._changed.wait()
+        return []
 
     def _is_too_stale(self, group: Group) -> bool:
         return is_too_stale(group, self.version, self._config.staleness)
@@ -251,29 +260,35 @@ class Dispatcher:
 
     # --- evaluation --------------------------------------------------------------------------
 
-    async def evaluate(
+    async def open_evaluation(
         self, label: str, tasks: Sequence[TaskReference], *, horizon: int, sampling: Sampling
-    ) -> list[Trajectory]:
-        """Play each task once with the present version or a newer one, before any training lease; wait for all."""
+    ) -> None:
+        """Offer each task once, for the present version or a newer one, before any training lease.
+
+        What was opened under this label before a restart is taken up where it was.
+        """
         async with self._lock:
             known = [g for s in ("open", "complete") for g in await self._call(self._ledger.groups_in, s, "evaluation")]
             mine = [g for g in known if g.label == label]
-            if mine:
-                ids = [g.id for g in mine]
-                for group in mine:
-                    if len(group.played) < group.size:
-                        self._evaluating[group.id] = label
-                        self._book.offer(group, sampling, self.version, urgent=True)
-            else:
+            if not mine:
                 ids = await self._open_and_offer(tasks, "evaluation", label, horizon, 1, sampling)
                 self._evaluating |= dict.fromkeys(ids, label)
+            for group in [g for g in mine if len(g.played) < g.size]:
+                self._evaluating[group.id] = label
+                self._book.offer(group, sampling, self.version, urgent=True)
+
+    async def evaluation(self, label: str) -> list[Trajectory]:
+        """Wait until every task of an opened evaluation has been played; empty when asked to stop."""
         while label in self._evaluating.values():
+            if self.is_stopping:
+                return []
             self._changed.clear()
             await self._changed.wait()
         async with self._lock:
-            groups = [await self._call(self._ledger.group, i) for i in sorted(ids)]
+            groups = [g for g in await self._call(self._ledger.groups_in, "complete", "evaluation") if g.label == label]
+            records = [await self._call(self._ledger.group, g.id) for g in groups]
             await self._call(self._ledger.finish_evaluation_groups, label)
-        return [t for group in groups for t in group.trajectories]
+        return [t for record in records for t in record.trajectories]
 
     @property
     def queue(self) -> int:

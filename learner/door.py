@@ -11,8 +11,7 @@ from collections.abc import Iterable
 
 from common.bus.bus import LearnerBus
 from common.bus.config import BusConfig
-from common.errors import ProtocolError
-from common.messages import Fault, FromActor, FromLearner, Goodbye, Heartbeat, Hello, Ready, Refusal, Stop, Submit
+from common.messages import Fault, FromActor, FromLearner, Goodbye, Heartbeat, Hello, Ready, Stop, Submit
 from learner.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ class Door:
     def __init__(self, bus: LearnerBus, dispatcher: Dispatcher, config: BusConfig) -> None:
         self.heartbeats: dict[str, Heartbeat] = {}
         """The last heartbeat of every actor that has ever been heard."""
-        self.num_refused = 0
         self._bus = bus
         self._dispatcher = dispatcher
         self._config = config
@@ -77,9 +75,8 @@ class Door:
             log.info("joined actor=%s", actor)
             return
         if not dispatcher.book.heard(actor):
-            self.num_refused += 1
-            await self._send([(actor, Refusal(reason="hello first"))])
-            return
+            # Given up after its silence: it comes back as if it were new, and its old leases are others' by now.
+            await dispatcher.join(actor)
         match message:
             case Ready():
                 dispatcher.book.add_credits(actor, message.credits)
@@ -94,9 +91,7 @@ class Door:
     async def _send(self, messages: Iterable[tuple[str, FromLearner]]) -> None:
         """Deliver; an actor that cannot be reached any more loses its leases to others."""
         for actor, message in messages:
-            try:
-                await self._bus.send(actor, message)
-            except ProtocolError as error:
-                log.warning("unreachable actor=%s error=%s", actor, error)
+            if not await self._bus.send(actor, message):
+                log.warning("unreachable actor=%s", actor)
                 await self._dispatcher.leave(actor, "unreachable")
 

@@ -126,6 +126,9 @@ class Ledger:
         with self._transaction():
             for trajectory in trajectories:
                 arrivals.append(self._store(trajectory, version))
+            repeated = sum(arrival.verdict == "duplicate" for arrival in arrivals)
+            if repeated:
+                self._set_meta("duplicates", str(int(self.meta("duplicates") or 0) + repeated))
         return arrivals
 
     def _store(self, t: Trajectory, version: int) -> Arrival:
@@ -240,13 +243,11 @@ class Ledger:
                 (step,),
             ).rowcount
 
-    def record_evaluation(
-        self, label: str, *, step: int, version: int, num_tasks: int, successes: int, values: dict[str, Any]
-    ) -> None:
+    def record_evaluation(self, label: str, *, step: int, version: int, values: dict[str, Any]) -> None:
         """Keep the result of an evaluation; the same label again replaces it."""
-        row = (label, step, version, num_tasks, successes, json.dumps(values))
+        row = (label, step, version, json.dumps(values))
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", row)
 
     def evaluation(self, label: str) -> dict[str, Any] | None:
         """The recorded values of an evaluation, or None."""

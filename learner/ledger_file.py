@@ -24,8 +24,7 @@ CREATE TABLE IF NOT EXISTS steps (
     step INTEGER PRIMARY KEY, horizon INTEGER NOT NULL, max_staleness INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
     finished_at REAL NOT NULL, values_json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS evaluations (
-    label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, num_tasks INTEGER NOT NULL,
-    successes INTEGER NOT NULL, values_json TEXT NOT NULL);
+    label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, values_json TEXT NOT NULL);
 """
 
 

@@ -1,0 +1,68 @@
+"""Weight sync: the newest announced policy goes into the running engine, with requests in flight.
+
+Consumes announcements, produces versions in the engine. Waits for the next announcement; whoever waits for
+a version is woken by `reached`. Announcements that were overtaken while one was being loaded are skipped.
+"""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from actors.engine.engine import Engine
+from common.bus.bus import ActorBus
+from common.errors import WeightError
+from common.messages import TensorEntry, WeightManifest
+from common.weights.locate import locate
+
+log = logging.getLogger(__name__)
+
+
+class WeightSync:
+    """Keeps one engine at the newest version; a version advances only after the engine has loaded it."""
+
+    def __init__(self, bus: ActorBus, engine: Engine, directory: Path) -> None:
+        self.horizon = 0
+        """The schedule's horizon as last announced; every lease carries its own."""
+        self.last_seconds = 0.0
+        """Announcement received to engine resumed, of the last update."""
+        self.last_first_token_s = 0.0
+        """End of the optimizer step to engine ready to sample with that version, on the wall clocks of both hosts."""
+        self.num_failed = 0
+        self._bus = bus
+        self._engine = engine
+        self._directory = directory
+        self._loaded: tuple[int, tuple[TensorEntry, ...]] | None = None
+        self._advanced = asyncio.Condition()
+
+    async def follow(self) -> None:
+        """Endless: load every newest announcement; a failed load keeps the old version and is tried again."""
+        while True:
+            announcement = await self._bus.next_policy()
+            self.horizon = announcement.horizon
+            manifest = announcement.manifest
+            # Not by the version alone: a learner that resumed makes the same version anew, with other weights.
+            if manifest is not None and (manifest.version, manifest.tensors) != self._loaded:
+                await self._load(manifest, announcement.published_at)
+
+    async def _load(self, manifest: WeightManifest, published_at: float) -> None:
+        began = time.monotonic()
+        try:
+            path = await locate(manifest, self._bus, self._directory)
+            await self._engine.load_weights(manifest, path)
+        except WeightError as error:
+            # The version may have been replaced and unlinked meanwhile; the next announcement is on its way.
+            self.num_failed += 1
+            log.warning("kept version=%d refused=%d reason=%s", self._engine.policy_version, manifest.version, error)
+            return
+        self.last_seconds = time.monotonic() - began
+        self.last_first_token_s = time.time() - published_at
+        self._loaded = (manifest.version, manifest.tensors)
+        log.info("loaded version=%d seconds=%.3f", manifest.version, self.last_seconds)
+        async with self._advanced:
+            self._advanced.notify_all()
+
+    async def reached(self, version: int) -> None:
+        """Wait until the engine samples with `version` or a newer one."""
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: self._engine.policy_version >= version)
