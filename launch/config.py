@@ -1,6 +1,6 @@
 """The whole configuration of a run: every component's own section, side by side."""
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from actors.config import ActorConfig
 from common.bus.config import BusConfig
@@ -10,6 +10,24 @@ from common.model_config import ModelConfig
 from common.run_config import MonitorConfig, RunSection, TaskConfig
 from envhub.config import HubConfig
 from learner.config import EvaluationConfig, HorizonConfig, LearnerConfig, SftConfig
+
+
+class SupervisionConfig(Section):
+    """How `pronghorn run` looks after its processes."""
+
+    max_restarts: int = Field(default=5, ge=0)
+    """A hub or an actor that dies is started again at most so often in a row; then the run ends with the reason."""
+    backoff_s: float = Field(default=1.0, ge=0)
+    """Wait before the first restart; doubled each time, up to `max_backoff_s`."""
+    max_backoff_s: float = Field(default=30.0, ge=0)
+    stable_s: float = Field(default=600.0, gt=0)
+    """A process that lived this long is forgiven its earlier deaths."""
+    hub_start_s: float = Field(default=60.0, gt=0)
+    """Deadline of the hub's first healthy answer."""
+    learner_stop_s: float = Field(default=60.0, gt=0)
+    """On Ctrl-C the learner has this long to write its checkpoint before it is killed."""
+    stop_s: float = Field(default=20.0, gt=0)
+    """The same for every other process."""
 
 
 class RunConfig(Section):
@@ -27,6 +45,7 @@ class RunConfig(Section):
     sft: SftConfig = SftConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     monitor: MonitorConfig = MonitorConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
 
     @model_validator(mode="after")
     def _ratio_is_honest(self) -> "RunConfig":

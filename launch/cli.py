@@ -1,0 +1,114 @@
+"""The command `pronghorn`: reads the arguments, then hands over to the part that was asked for.
+
+Starts fast: nothing heavier than argparse is imported before it is known what is wanted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import PronghornError
+
+ROLES = {"hub": "envhub", "actor": "actors", "sft": "learner.offline.sft"}
+"""Commands that become one Python module in this terminal; `learner` too, by way of torchrun."""
+
+COMMANDS = {
+    "run": "launch.pipeline",
+    "eval": "launch.evaluate",
+    "data": "launch.data",
+    "doctor": "launch.doctor",
+}
+"""Commands that call `main(options, overrides) -> exit code` of a module."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `pronghorn`; overrides of the form --section.field=value are taken out before."""
+    root = argparse.ArgumentParser(
+        prog="pronghorn",
+        description="Asynchronous reinforcement learning of LLM agents.",
+        epilog="Every command that takes CONFIG takes --section.field=value after it.",
+    )
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="train: the whole system on this machine; run it again to resume")
+    run.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml", help="read left to right, the later wins")
+
+    for name, text in (
+        ("hub", "the environment server alone"),
+        ("actor", "one actor alone"),
+        ("learner", "the learner alone"),
+        ("sft", "supervised learning on demonstrations"),
+    ):
+        commands.add_parser(name, help=text, add_help=False, prefix_chars="\0").add_argument(
+            "rest", nargs=argparse.REMAINDER, metavar="CONFIG.toml"
+        )
+
+    evaluate = commands.add_parser("eval", help="success on held-out tasks, with its interval")
+    evaluate.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
+    evaluate.add_argument("--model", default="", help="a model folder; default: the newest of the run")
+
+    data = commands.add_parser("data", help="write training data")
+    kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
+    expert = kinds.add_parser("expert", help="demonstrations by the environment's expert, as AgentTraj")
+    expert.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
+    expert.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+    commands.add_parser("doctor", help="what this machine has, and what will be used")
+    commands.add_parser("version", help="the release")
+    return root
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Ordinary arguments, and those of the form --section.field=value."""
+    overrides = [a for a in arguments if a.startswith("--") and "." in a.partition("=")[0]]
+    return [a for a in arguments if a not in overrides], overrides
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a PronghornError becomes one line on stderr and its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except PronghornError as error:
+        print(f"pronghorn: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pronghorn: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(given: list[str]) -> int:
+    if given and given[0] in (*ROLES, "learner"):
+        _become(given[0], given[1:])
+    ordinary, overrides = split_overrides(given)
+    options = parser().parse_args(ordinary)
+    if options.command == "version":
+        from common.version import __version__
+
+        print(f"pronghorn {__version__}")
+        return 0
+    return int(importlib.import_module(COMMANDS[options.command]).main(options, overrides))
+
+
+def _become(role: str, rest: list[str]) -> None:
+    """Replace this process by the role's module, with the same terminal and signals."""
+    if role != "learner" or {"-h", "--help"} & set(rest):
+        module = ROLES.get(role, "learner")
+        os.execv(sys.executable, [sys.executable, "-m", module, *rest])
+    from common.config import load
+    from launch.config import RunConfig
+    from launch.roles import learner_arguments
+
+    files, overrides = split_overrides(rest)
+    config = load(RunConfig, [Path(file) for file in files if not file.startswith("--")], overrides)
+    os.execv(sys.executable, [sys.executable, *learner_arguments(config.learner.num_ranks), *rest])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""How each part of a run is started: its command line, its log, its threads and cores, how it is asked to stop."""
+
+import signal
+import sys
+
+from launch.config import RunConfig
+from launch.processes import Command
+
+
+def learner_arguments(num_ranks: int) -> list[str]:
+    """What follows `python` to start all ranks of the learner on this host."""
+    return [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(num_ranks),
+        "-m",
+        "learner",
+    ]
+
+
+def hub(config: RunConfig) -> Command:
+    """The environment server of a run."""
+    return _command(config, "hub", ["-m", "envhub"])
+
+
+def prepare(config: RunConfig) -> Command:
+    """Makes the initial model in the run directory."""
+    return _command(config, "prepare", ["-m", "learner.prepare"])
+
+
+def sft(config: RunConfig) -> Command:
+    """The warm start: supervised learning on the demonstrations; has the machine to itself."""
+    threads = config.learner.num_threads + config.actor.engine.num_threads
+    return _command(config, "sft", ["-m", "learner.offline.sft"], num_threads=threads, stop_signal=signal.SIGINT)
+
+
+def learner(config: RunConfig) -> Command:
+    """All ranks of the learner; on SIGINT it writes a checkpoint and leaves."""
+    return _command(
+        config,
+        "learner",
+        learner_arguments(config.learner.num_ranks),
+        num_threads=config.learner.num_threads,
+        cpu_cores=config.learner.cpu_cores,
+        stop_signal=signal.SIGINT,
+        stop_s=config.supervision.learner_stop_s,
+    )
+
+
+def actors(config: RunConfig) -> list[Command]:
+    """All actors of this host; the cores of `actor.engine.cpu_cores` are dealt out among them."""
+    engine, num_actors = config.actor.engine, config.actor.num_actors
+    return [
+        _command(
+            config,
+            f"actor-{index}",
+            ["-m", "actors"],
+            [f"--name=actor-{index}"],
+            num_threads=engine.num_threads,
+            cpu_cores=share_of_cores(engine.cpu_cores, index, num_actors),
+        )
+        for index in range(num_actors)
+    ]
+
+
+def share_of_cores(cores: tuple[int, ...], index: int, num_actors: int) -> tuple[int, ...]:
+    """The cores of actor `index`: dealt like cards, shared only when there are fewer cores than actors."""
+    if len(cores) < num_actors:
+        return cores and (cores[index % len(cores)],)
+    return cores[index::num_actors]
+
+
+def _command(
+    config: RunConfig,
+    name: str,
+    python: list[str],
+    after: list[str] | None = None,
+    *,
+    num_threads: int = 1,
+    cpu_cores: tuple[int, ...] = (),
+    stop_signal: signal.Signals = signal.SIGTERM,
+    stop_s: float | None = None,
+) -> Command:
+    folder = config.run.folder
+    return Command(
+        name=name,
+        arguments=(sys.executable, *python, str(folder.config), *(after or [])),
+        log=folder.logs / f"{name}.log",
+        num_threads=num_threads,
+        cpu_cores=cpu_cores,
+        stop_signal=stop_signal,
+        stop_s=config.supervision.stop_s if stop_s is None else stop_s,
+    )
