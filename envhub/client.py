@@ -1,0 +1,124 @@
+"""The hub over HTTP: what actors play against."""
+
+import logging
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from common.errors import EnvironmentFault
+from common.trajectory import TaskReference
+from envhub.environment import StepResult
+from envhub.hub import references
+from envhub.session import Opening
+from envhub.task import Task
+from envhub.transport import Transport
+
+_CLOSE_S = 5.0
+_log = logging.getLogger(__name__)
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+class RemoteSession:
+    """A `HubSession` over HTTP; each step carries its index, so a retried one is not played twice."""
+
+    def __init__(self, transport: Transport, identity: str, environment: str, opening: Opening) -> None:
+        self._transport = transport
+        self._path = f"/v1/sessions/{identity}"
+        self._environment = environment
+        self._index = 0
+        self.instructions = opening.instructions
+        self.observation = opening.observation
+        self.horizon = opening.horizon
+
+    async def step(self, action: str) -> StepResult:
+        """Play the next turn, at most once. After a fault the session is of no more use."""
+        body = {"index": self._index, "action": action}
+        answer = await self._transport.call(
+            "POST", f"{self._path}/step", throttle=self._environment, json=body
+        )
+        self._index += 1
+        return _read(StepResult, answer)
+
+    async def close(self) -> None:
+        """Give the session up; never raises for a hub that does not answer."""
+        try:
+            await self._transport.call("DELETE", self._path, deadline_s=_CLOSE_S)
+        except EnvironmentFault as fault:
+            _log.debug("session not closed reason=%s", fault)
+
+
+class HubClient:
+    """A `Hub` over one pool of reused connections.
+
+        async with HubClient(url, deadline_s=60, calls_per_s=2000, max_retries=3) as hub:
+            session = await hub.create(TaskReference(environment="textcraft", task=name), "react")
+            result = await session.step("Thought: ...\\nAction: get 2 oak logs")
+
+    `deadline_s` bounds each call with its retries; `calls_per_s` limits the calls to each environment.
+    """
+
+    def __init__(
+        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str = ""
+    ) -> None:
+        self._transport = Transport(
+            url, deadline_s=deadline_s, calls_per_s=calls_per_s, max_retries=max_retries, token=token
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.__aexit__()
+
+    async def create(self, task: TaskReference, action_format: str) -> RemoteSession:
+        """Begin an episode. A session whose creation was answered but not heard ends by its time to live."""
+        body = {**task.model_dump(), "action_format": action_format}
+        answer = await self._transport.call("POST", "/v1/sessions", throttle=task.environment, json=body)
+        identity = answer.pop("session", None) if isinstance(answer, dict) else None
+        if not isinstance(identity, str):
+            raise EnvironmentFault("the hub's answer has no session")
+        return RemoteSession(self._transport, identity, task.environment, _read(Opening, answer))
+
+    async def catalogue(
+        self, environment: str, split: str, depths: tuple[int, ...] = (), limit: int = 0
+    ) -> list[Task]:
+        """Tasks of a split with their depths, in their frozen order."""
+        query = {"split": split, "depths": ",".join(map(str, depths)), "limit": str(limit)}
+        answer = await self._transport.call("GET", f"/v1/environments/{environment}/tasks", params=query)
+        return [_read(Task, row) for row in _field(answer, "tasks")]
+
+    async def tasks(
+        self, environment: str, split: str, depths: tuple[int, ...] = (), limit: int = 0
+    ) -> list[TaskReference]:
+        """The same tasks as references with seed 0."""
+        return references(environment, await self.catalogue(environment, split, depths, limit))
+
+    async def vocabulary(self, environment: str) -> list[str]:
+        """Every word of the environment, sorted."""
+        answer = await self._transport.call("GET", f"/v1/environments/{environment}/vocabulary")
+        return [str(word) for word in _field(answer, "vocabulary")]
+
+    async def healthy(self, deadline_s: float) -> bool:
+        """Whether the hub answers within the deadline, connection retries included."""
+        try:
+            await self._transport.call("GET", "/healthz", deadline_s=deadline_s)
+        except EnvironmentFault:
+            return False
+        return True
+
+
+def _field(answer: Any, name: str) -> list[Any]:
+    value = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(value, list):
+        raise EnvironmentFault(f"the hub's answer has no {name}")
+    return value
+
+
+def _read(kind: type[RecordT], answer: Any) -> RecordT:
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        raise EnvironmentFault(
+            f"the hub's answer is not a {kind.__name__}: {error.error_count()} mistakes"
+        ) from error

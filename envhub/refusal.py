@@ -1,0 +1,54 @@
+"""Why the hub says no: a code for programs, a line for people, and the HTTP status that carries them."""
+
+from typing import Final, Literal
+
+from common.errors import PronghornError
+
+Code = Literal[
+    "bad_request",
+    "unauthorized",
+    "unknown_environment",
+    "unknown_task",
+    "unknown_session",
+    "unknown_path",
+    "wrong_index",
+    "episode_over",
+    "environment_fault",
+    "worker_hung",
+    "worker_died",
+    "too_large",
+    "hub_full",
+    "hub_draining",
+]
+
+STATUS: Final[dict[str, int]] = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "unknown_environment": 404,
+    "unknown_task": 404,
+    "unknown_session": 404,
+    "unknown_path": 404,
+    "wrong_index": 409,
+    "episode_over": 409,
+    "environment_fault": 410,
+    "worker_hung": 410,
+    "worker_died": 410,
+    "too_large": 413,
+    "hub_full": 503,
+    "hub_draining": 503,
+}
+"""410: the session is gone and will not come back; 503: try again later."""
+
+
+class HubRefusal(PronghornError):
+    """The hub did not do what was asked; nothing changed in any session that still exists."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code: Code = code
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """Its HTTP status."""
+        return STATUS[self.code]

@@ -1,0 +1,90 @@
+"""One episode as the hub keeps it: texts in, results out, and no step played twice."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from common.action_format import checked, malformed_reply, parse
+from common.trajectory import Record, TaskReference
+from envhub.environment import Environment, Episode, ExpertMove, StepResult
+from envhub.refusal import HubRefusal
+
+T = TypeVar("T")
+
+
+class Opening(Record):
+    """What a new session begins with."""
+
+    instructions: str
+    observation: str
+    horizon: int
+
+
+class Session:
+    """An episode, the format its actions arrive in, and the answer given last.
+
+    Whatever the environment raises becomes the refusal `environment_fault`; the session is then of no more use.
+    """
+
+    def __init__(self, environment: Environment, task: TaskReference, action_format: str) -> None:
+        self._format = checked(action_format)
+        self._episode: Episode = _guarded(lambda: environment.reset(task.task, task.seed))
+        self._num_played = 0
+        self._last_action = ""
+        self._last = StepResult(observation=self._episode.observation)
+        self.opening = Opening(
+            instructions=environment.instructions(action_format),
+            observation=self._episode.observation,
+            horizon=environment.horizon,
+        )
+
+    @property
+    def observation(self) -> str:
+        """What was shown last, malformed replies included."""
+        return self._last.observation
+
+    def step(self, index: int, text: str) -> StepResult:
+        """Play turn `index` (from 0) with the policy's text; the same index and text again is answered from memory.
+
+        Refuses with `wrong_index` any other index, and the last one with another text; with `episode_over`
+        a new turn after termination.
+        """
+        if index == self._num_played - 1 and text == self._last_action:
+            return self._last
+        if index != self._num_played:
+            raise HubRefusal(
+                "wrong_index", f"index = {index}: the next turn of this session is {self._num_played}"
+            )
+        if self._last.is_terminated:
+            raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
+        self._last = self._answer(text)
+        self._last_action = text
+        self._num_played += 1
+        return self._last
+
+    def actions(self) -> tuple[str, ...]:
+        """Hints: some actions that are possible now."""
+        return _guarded(self._episode.actions)
+
+    def expert(self) -> ExpertMove:
+        """The expert's next move."""
+        return _guarded(self._episode.expert)
+
+    def render(self) -> str:
+        """The world as text for people."""
+        return _guarded(self._episode.render)
+
+    def _answer(self, text: str) -> StepResult:
+        action = parse(text, self._format)
+        if action is None:
+            return StepResult(
+                observation=malformed_reply(self._format), score=self._last.score, is_malformed=True
+            )
+        return _guarded(lambda: self._episode.step(action))
+
+
+def _guarded(call: Callable[[], T]) -> T:
+    """Blame is assigned here: what an environment raises while it is played is its fault, not the policy's."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - where an episode is played
+        raise HubRefusal("environment_fault", f"the environment raised {type(error).__name__}") from error

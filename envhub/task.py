@@ -1,0 +1,35 @@
+"""What a task is: a frozen, portable name and what is known about it."""
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from common.errors import ConfigurationError
+from common.trajectory import Record
+
+Split = Literal["train", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
+
+
+class Task(Record):
+    """One task of an environment; its name means the same episode on every machine and in every version."""
+
+    name: str = Field(min_length=1, max_length=200)
+    split: Split
+    depth: int = Field(default=0, ge=0)
+    """How many layers of sub-goals it has, where the environment knows; 0 where it does not."""
+
+
+def select(tasks: tuple[Task, ...], depths: tuple[int, ...] = (), limit: int = 0) -> tuple[Task, ...]:
+    """The first `limit` tasks of the given depths, in their frozen order; empty and 0 mean all."""
+    chosen = tuple(task for task in tasks if not depths or task.depth in depths)
+    return chosen[:limit] if limit else chosen
+
+
+def checked_split(split: str) -> Split:
+    """The split itself; ConfigurationError when it is neither train nor test."""
+    if split == "train":
+        return "train"
+    if split == "test":
+        return "test"
+    raise ConfigurationError(f"split = {split!r}: unknown; allowed are {', '.join(SPLITS)}")

@@ -1,0 +1,140 @@
+"""One connection pool to one hub: deadlines, limits and retries; JSON in, JSON out, every failure one line."""
+
+import asyncio
+from typing import Any, Self
+
+import aiohttp
+from asyncio_throttle import Throttler
+
+from common.errors import EnvironmentFault
+
+MAX_CONNECTIONS = 512
+FIRST_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 2.0
+_BURSTS_PER_S = 10
+
+
+class _Again(Exception):  # noqa: N818 - not an error: the call may be tried again
+    """The call did not get through, for a reason that may pass."""
+
+    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+def throttler(calls_per_s: float) -> Throttler:
+    """A limit that holds in every window of a tenth of a second, so that a second's calls do not come in one burst.
+
+    Under the limit a call is not delayed; over it, it waits for the window to move, looked at every 10 ms or
+    more often: asyncio-throttle's own interval.
+    """
+    burst = max(1, int(calls_per_s / _BURSTS_PER_S))
+    period_s = burst / calls_per_s
+    return Throttler(rate_limit=burst, period=period_s, retry_interval=min(0.01, period_s / 4))
+
+
+class Transport:
+    """Calls to one hub over reused connections.
+
+    A call is tried `1 + max_retries` times within `deadline_s` in all, throttling and backoff included, when the
+    connection failed or the hub answered 502, 503 or 504; anything else is answered at once. Use it as an
+    async context manager; EnvironmentFault outside.
+    """
+
+    def __init__(
+        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._deadline_s = deadline_s
+        self._calls_per_s = calls_per_s
+        self._max_retries = max_retries
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._throttlers: dict[str, Throttler] = {}
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def call(
+        self, method: str, path: str, *, throttle: str = "", deadline_s: float | None = None, **request: Any
+    ) -> Any:
+        """The JSON answer; EnvironmentFault when the hub refused, failed or did not answer in time.
+
+        `throttle` names the environment whose limit the call counts against; empty: none.
+        """
+        limit_s = self._deadline_s if deadline_s is None else deadline_s
+        what = f"hub {self._url}: {method} {path}"
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._persist(what, method, path, throttle, request)
+        except TimeoutError:
+            raise EnvironmentFault(f"{what}: no answer within {limit_s:g} s") from None
+
+    async def _persist(
+        self, what: str, method: str, path: str, throttle: str, request: dict[str, Any]
+    ) -> Any:
+        backoff_s = FIRST_BACKOFF_S
+        for attempt in range(self._max_retries + 1):
+            if throttle:
+                await self._throttler(throttle).acquire()
+            try:
+                return await self._try(what, method, path, request)
+            except _Again as again:
+                if attempt == self._max_retries:
+                    raise EnvironmentFault(f"{what}: {again} ({attempt + 1} tries)") from again
+                await asyncio.sleep(max(backoff_s, again.after_s))
+                backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _try(self, what: str, method: str, path: str, request: dict[str, Any]) -> Any:
+        if self._http is None:
+            raise EnvironmentFault(f"{what}: the client is closed")
+        try:
+            async with self._http.request(method, self._url + path, **request) as response:
+                answer = await _json(response)
+                if response.status == 200:
+                    return answer
+                reason = _reason(response.status, answer)
+                if response.status in (502, 503, 504):
+                    raise _Again(reason, _retry_after_s(response))
+                raise EnvironmentFault(f"{what}: {reason}")
+        except aiohttp.InvalidURL as error:
+            raise EnvironmentFault(f"{what}: not a URL") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Again(f"{type(error).__name__}: {error}") from error
+
+    def _throttler(self, name: str) -> Throttler:
+        if name not in self._throttlers:
+            self._throttlers[name] = throttler(self._calls_per_s)
+        return self._throttlers[name]
+
+
+async def _json(response: aiohttp.ClientResponse) -> Any:
+    try:
+        return await response.json(content_type=None)
+    except ValueError:
+        if response.status == 200:
+            raise _Again("the answer is not JSON") from None
+        return None
+
+
+def _reason(status: int, answer: Any) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return f"{error.get('code')}: {error['message']}"
+    return f"status {status}"
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), MAX_BACKOFF_S) if text.isdigit() else 0.0
