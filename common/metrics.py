@@ -50,7 +50,7 @@ class MetricsWriter:
         """Flush both; nothing may be written afterwards."""
         self._file.close()
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
             self._wandb = None
 
 
