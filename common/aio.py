@@ -1,9 +1,11 @@
 """Structured concurrency: endless loops that live exactly as long as the work they serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+ResultT = TypeVar("ResultT")
 
 
 @asynccontextmanager
@@ -30,7 +32,7 @@ async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         raise failure
 
 
-async def within(seconds: float, awaitable: Coroutine[Any, Any, Any], what: str, error: type[Exception]) -> Any:
+async def within(seconds: float, awaitable: Awaitable[ResultT], what: str, error: type[Exception]) -> ResultT:
     """Await something for at most `seconds`; past that raise `error` naming `what` and the deadline."""
     try:
         async with asyncio.timeout(seconds):

@@ -8,10 +8,12 @@ from pydantic import BeforeValidator
 
 
 def _vector(dtype: type[np.generic]) -> Any:
-    """A validator for 1-D arrays of `dtype`; refuses other ranks and dtypes instead of casting floats to ints."""
+    """A validator for 1-D arrays of `dtype`; refuses other ranks and never casts floats to ints."""
 
     def validate(value: Any) -> NDArray[Any]:
-        array = np.asarray(value if not isinstance(value, (bytes, memoryview)) else np.frombuffer(value, dtype))
+        array = np.asarray(
+            value if not isinstance(value, (bytes, memoryview)) else np.frombuffer(value, dtype)
+        )
         if array.size == 0:
             array = array.astype(dtype)
         if array.ndim != 1:

@@ -21,7 +21,7 @@ class PronghornError(Exception):
 
 
 class ConfigurationError(PronghornError, ValueError):
-    """A setting is unknown, of the wrong type or impossible; names the field, the value and what is allowed."""
+    """A setting is unknown, of the wrong type or impossible; names field, value and what is allowed."""
 
     exit_code = 2
 

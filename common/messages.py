@@ -1,10 +1,10 @@
 """Every message on the bus, with its sender and receiver. Decoded means validated.
 
-    ledger channel    actor -> learner:  Hello, Ready, Submit, Heartbeat, Fault, Goodbye
-                      learner -> actor:  Welcome, Grant, Ack, Cancel, Stop, Refusal
-    policy channel    learner -> actors: PolicyAnnouncement
-    weights channel   actor -> learner:  ChunkRequest
-                      learner -> actor:  Chunk, Refusal
+ledger channel    actor -> learner:  Hello, Ready, Submit, Heartbeat, Fault, Goodbye
+                  learner -> actor:  Welcome, Grant, Ack, Cancel, Stop, Refusal
+policy channel    learner -> actors: PolicyAnnouncement
+weights channel   actor -> learner:  ChunkRequest
+                  learner -> actor:  Chunk, Refusal
 """
 
 from typing import Literal
@@ -168,7 +168,7 @@ class WeightManifest(Record):
     num_bytes: int = Field(ge=0)
     """Of the payload: all tensors, laid end to end at their offsets."""
     host: str
-    """Identity of the host (and boot) that holds `path`; elsewhere the bytes come over the weights channel."""
+    """Identity of the host (and boot) that holds `path`; others fetch the bytes over the weights channel."""
     path: str
     """A safetensors file in host shared memory, complete before it is announced."""
 
@@ -187,7 +187,7 @@ class PolicyAnnouncement(Record):
 
 
 class ChunkRequest(Record):
-    """actor -> learner, weights channel: send these bytes of the file of this version. One request is one credit."""
+    """actor -> learner, weights channel: send these bytes of this version's file. A request is a credit."""
 
     kind: Literal["chunk_request"] = "chunk_request"
     version: int = Field(ge=0)

@@ -25,8 +25,8 @@ class SmallModel(Section):
     def _heads_divide(self) -> "SmallModel":
         if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size}, num_heads {self.num_heads}, num_kv_heads {self.num_kv_heads}: "
-                "heads must divide the hidden size, and key-value heads the heads"
+                f"hidden_size {self.hidden_size}, num_heads {self.num_heads}, num_kv_heads "
+                f"{self.num_kv_heads}: heads must divide the hidden size, and key-value heads the heads"
             )
         return self
 
@@ -35,7 +35,7 @@ class ModelConfig(Section):
     """The policy's model, and the precision of the master weights."""
 
     source: Literal["path", "small", "smollm2"] = "path"
-    """`path`: a Hugging Face folder; `small`: made from `small`; `smollm2`: SmolLM2-135M-Instruct from its package."""
+    """`path`: a Hugging Face folder; `small`: made from `small`; `smollm2`: packaged SmolLM2-135M."""
     path: str = ""
     small: SmallModel = SmallModel()
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -44,5 +44,7 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _path_is_given(self) -> "ModelConfig":
         if self.source == "path" and not self.path:
-            raise ValueError('path is empty: give a Hugging Face model folder, or source = "small" or "smollm2"')
+            raise ValueError(
+                'path is empty: give a Hugging Face model folder, or source = "small" or "smollm2"'
+            )
         return self

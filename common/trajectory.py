@@ -31,7 +31,7 @@ class Turn(Record):
     """One exchange: the policy reads what is new, acts, and the environment answers."""
 
     prompt_tokens: Int32
-    """[P] what the policy reads that it has not read before: template, observation, an end token it failed to sample."""
+    """[P] what the policy reads that it has not read before: template, observation, unsampled end token."""
     action_tokens: Int32
     """[A] what the policy sampled, in order; includes the end token only when it was sampled."""
     behaviour_logprobs: Float32
@@ -56,7 +56,9 @@ class Turn(Record):
         if len(self.behaviour_logprobs) != num:
             raise ValueError(f"{num} action tokens but {len(self.behaviour_logprobs)} behaviour logprobs")
         if sum(span.num_tokens for span in self.versions) != num:
-            raise ValueError(f"{num} action tokens but version spans of {[s.num_tokens for s in self.versions]}")
+            raise ValueError(
+                f"{num} action tokens but version spans of {[s.num_tokens for s in self.versions]}"
+            )
         return self
 
 
@@ -128,7 +130,9 @@ class Trajectory(Record):
 
     def tokens(self) -> NDArray[np.int32]:
         """[T] every token in order: prompt and action of each turn."""
-        return np.concatenate([part for turn in self.turns for part in (turn.prompt_tokens, turn.action_tokens)])
+        return np.concatenate(
+            [part for turn in self.turns for part in (turn.prompt_tokens, turn.action_tokens)]
+        )
 
     def is_action(self) -> NDArray[np.bool_]:
         """[T] True where the policy sampled the token."""
@@ -162,7 +166,9 @@ class Group(Record):
     def _is_unmixed(self) -> "Group":
         for trajectory in self.trajectories:
             if (trajectory.task.environment, trajectory.task.task) != (self.task.environment, self.task.task):
-                raise ValueError(f"group {self.group} mixes tasks {self.task.task!r} and {trajectory.task.task!r}")
+                raise ValueError(
+                    f"group {self.group} mixes tasks {self.task.task!r} and {trajectory.task.task!r}"
+                )
             if trajectory.horizon != self.horizon:
                 raise ValueError(f"group {self.group} mixes horizons {self.horizon} and {trajectory.horizon}")
         return self

@@ -47,7 +47,8 @@ class LearnerBus(Protocol):
 
         Hello is reported each time an actor joins or comes back: it holds no credits then. Goodbye is
         reported when it leaves in good order; an actor that dies is only silent. Of two actors of one name
-        the newer one stays: the older is told to Stop and no longer heard.
+        the newer one stays: the older is told to Stop and no longer heard. Cancelling this call may lose
+        a message, as the death of its sender may.
         """
         ...
 
@@ -60,7 +61,10 @@ class LearnerBus(Protocol):
         ...
 
     async def announce(self, announcement: PolicyAnnouncement) -> None:
-        """Tell every actor the newest policy; who joins later hears it at once."""
+        """Tell every actor the newest policy; who joins later hears it at once.
+
+        ProtocolError when it exceeds `max_message_bytes`.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,5 +1,6 @@
 """Who is on the ledger channel: every frame the learner receives passes this door first."""
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from common import codec
 from common.errors import ProtocolError
 from common.messages import FromActor, FromLearner, Goodbye, Hello, Refusal, Stop, Welcome
 from common.version import PROTOCOL_VERSION
+
+log = logging.getLogger(__name__)
 
 HELLO_FIRST = "hello first"
 """The reason given to a peer that the learner does not know; `ActorBus` answers it with Hello."""
@@ -59,6 +62,7 @@ class Membership:
                 return self._admit(identity, message)
         except ProtocolError as error:
             self.refused += 1
+            log.debug("refused a message peer=%r reason=%s", self._names.get(identity), error)
             return Verdict(answers=[(identity, Refusal(reason=str(error)))])
         name = self._names.get(identity)
         if name is None:

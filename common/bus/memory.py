@@ -103,7 +103,8 @@ class MemoryLearnerBus:
 
     async def announce(self, announcement: PolicyAnnouncement) -> None:
         """As `LearnerBus.announce`."""
-        self.newest = codec.decode(codec.encode(announcement), PolicyAnnouncement)
+        frames = check_size(codec.encode(announcement), announcement, self.config.max_message_bytes)
+        self.newest = codec.decode(frames, PolicyAnnouncement)
         for policy in self._wire.policies.values():
             policy.put(self.newest)
 

@@ -1,1 +1,1 @@
-"""Weight versions as named arrays in one file: written once per host, verified by everyone who applies them."""
+"""Weight versions: named arrays in one file, written once per host, verified by all who apply them."""

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
+import zmq.asyncio
 
 from common.bus.bus import ActorBus, LearnerBus
 from common.bus.config import BusConfig
 from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
+from common.bus.tcp import TcpLearnerBus
+from common.bus.tcp_actor import TcpActorBus
 from common.errors import PreflightError, ProtocolError, WeightError
 from common.messages import (
     Ack,
@@ -63,7 +67,26 @@ class MemoryNet:
         await self.wire.inbox.put((b"stranger", frames))
 
 
-NETS: list[Callable[..., Any]] = [MemoryNet]
+class TcpNet:
+    """Learners and actors on three TCP ports; a restarted learner gets the ports of the one before."""
+
+    def __init__(self, config: BusConfig = CONFIG) -> None:
+        self.config = config
+        self.weights = Files()
+
+    def learner(self, run: str = "r") -> LearnerBus:
+        return TcpLearnerBus(self.config, run, self.weights)
+
+    def actor(self, name: str, run: str = "") -> ActorBus:
+        return TcpActorBus(self.config, name, run)
+
+    async def send_garbage(self, frames: list[bytes]) -> None:
+        with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.connect(f"tcp://{self.config.host}:{self.config.ledger_port}")
+            await socket.send_multipart(frames)
+
+
+NETS: list[Callable[..., Any]] = [MemoryNet, TcpNet]
 
 
 @pytest.fixture(params=NETS, ids=lambda net: net.__name__.removesuffix("Net").lower())

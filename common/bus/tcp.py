@@ -1,0 +1,137 @@
+"""The learner's end of the bus over TCP: three ZeroMQ sockets, bounded, each with its own port.
+
+    ledger    ROUTER   read by `receive`, which is the caller's loop
+    policy    XPUB     read by `_greet_subscribers`: each new subscription is answered with the newest policy
+    weights   ROUTER   read by `ChunkServer.serve`
+
+The last two run in the background between `start` and `close` and wait only for their sockets. When one of
+them fails, the task that called `start` is cancelled and `close` raises the reason.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import zmq
+import zmq.asyncio
+
+from common import codec
+from common.aio import background
+from common.bus.chunks import ChunkServer
+from common.bus.config import BusConfig
+from common.bus.membership import Membership
+from common.bus.sizes import check_size
+from common.bus.sockets import bind, open_socket
+from common.messages import FromActor, FromLearner, PolicyAnnouncement, Welcome
+from common.weights.source import WeightSource
+
+ANNOUNCEMENT = b"policy"
+"""Topic of what is announced to everyone."""
+SNAPSHOT = b"snapshot/"
+"""Prefix of the topic that only one actor subscribes to; on it, it gets what was announced before it came."""
+
+
+class TcpLearnerBus:
+    """`LearnerBus` over TCP; serves the files of `weights` on its third port."""
+
+    def __init__(self, config: BusConfig, run: str, weights: WeightSource | None = None) -> None:
+        self.config = config
+        self._members = Membership(Welcome(run=run, heartbeat_s=config.heartbeat_s))
+        self._chunks = ChunkServer(weights, config)
+        self._newest: list[codec.Buffer] = []
+        self._stack = AsyncExitStack()
+
+    @property
+    def refused(self) -> int:
+        """As `LearnerBus.refused`."""
+        return self._members.refused + self._chunks.refused
+
+    @property
+    def ledger_port(self) -> int:
+        """The bound port of the ledger channel."""
+        return self.config.ledger_port
+
+    @property
+    def policy_port(self) -> int:
+        """The bound port of the policy channel."""
+        return self.config.policy_port
+
+    @property
+    def weights_port(self) -> int:
+        """The bound port of the weights channel."""
+        return self.config.weights_port
+
+    async def start(self) -> None:
+        """As `LearnerBus.start`; all three ports or none."""
+        self._open_sockets()
+        self._stack.push_async_callback(self._close_sockets)
+        try:
+            ports = {
+                field: await bind(socket, self.config, field)
+                for field, socket in (
+                    ("ledger_port", self._ledger),
+                    ("policy_port", self._policy),
+                    ("weights_port", self._weights),
+                )
+            }
+            self.config = self.config.model_copy(update=ports)
+            loops = background(self._greet_subscribers(), self._chunks.serve(self._weights))
+            await self._stack.enter_async_context(loops)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    def _open_sockets(self) -> None:
+        self._context = zmq.asyncio.Context()
+        self._ledger = open_socket(self._context, zmq.ROUTER, self.config)
+        self._policy = open_socket(self._context, zmq.XPUB, self.config)
+        self._weights = open_socket(self._context, zmq.ROUTER, self.config)
+        for router in (self._ledger, self._weights):
+            router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            # An actor that reconnects before its old connection is known to be dead keeps its identity.
+            router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._policy.setsockopt(zmq.XPUB_VERBOSE, 1)
+
+    async def receive(self) -> tuple[str, FromActor]:
+        """As `LearnerBus.receive`."""
+        while True:
+            identity, *frames = await self._ledger.recv_multipart()
+            verdict = self._members.judge(identity, frames)
+            for receiver, answer in verdict.answers:
+                await self._deliver(receiver, answer)
+            if verdict.accepted:
+                return verdict.accepted
+
+    async def send(self, actor: str, message: FromLearner) -> bool:
+        """As `LearnerBus.send`."""
+        identity = self._members.identity(actor)
+        return identity is not None and await self._deliver(identity, message)
+
+    async def _deliver(self, identity: bytes, message: FromLearner) -> bool:
+        try:
+            await self._ledger.send_multipart([identity, *codec.encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            return False  # the queue is full, or nobody of that identity is connected
+        return True
+
+    async def announce(self, announcement: PolicyAnnouncement) -> None:
+        """As `LearnerBus.announce`."""
+        self._newest = check_size(codec.encode(announcement), announcement, self.config.max_message_bytes)
+        await self._policy.send_multipart([ANNOUNCEMENT, *self._newest])
+
+    async def _greet_subscribers(self) -> None:
+        """Answer the subscription to each snapshot topic with the newest policy, for ever."""
+        while True:
+            event = await self._policy.recv()
+            if event.startswith(b"\x01" + SNAPSHOT) and self._newest:
+                await self._policy.send_multipart([event[1:], *self._newest])
+
+    async def close(self) -> None:
+        """As `LearnerBus.close`."""
+        await self._stack.aclose()
+
+    async def _close_sockets(self) -> None:
+        for socket in (self._ledger, self._policy, self._weights):
+            socket.close()
+        await asyncio.to_thread(self._context.term)

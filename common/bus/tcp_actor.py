@@ -1,0 +1,141 @@
+"""An actor's end of the bus over TCP.
+
+ledger    DEALER   read by `receive`, which is the caller's loop
+policy    SUB      read by `_follow`, in the background between `start` and `close`: keeps the newest
+weights   DEALER   one per fetch
+"""
+
+import asyncio
+import logging
+import secrets
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import zmq
+import zmq.asyncio
+
+from common import codec
+from common.aio import background, within
+from common.bus.chunks import ChunkFetch
+from common.bus.config import BusConfig
+from common.bus.membership import HELLO_FIRST
+from common.bus.newest import Newest
+from common.bus.sizes import check_size
+from common.bus.sockets import connect, open_socket
+from common.bus.tcp import ANNOUNCEMENT, SNAPSHOT
+from common.errors import PreflightError, ProtocolError
+from common.messages import (
+    FromActor,
+    FromLearner,
+    Goodbye,
+    Hello,
+    PolicyAnnouncement,
+    Refusal,
+    WeightManifest,
+    Welcome,
+)
+
+log = logging.getLogger(__name__)
+
+
+class TcpActorBus:
+    """`ActorBus` over TCP; `config` holds the ports that the learner has bound."""
+
+    def __init__(self, config: BusConfig, actor: str, run: str = "") -> None:
+        self.refused = 0
+        self._config = config
+        self._hello = Hello(actor=actor, run=run)
+        self._identity = secrets.token_hex(16).encode()
+        self._newest: Newest[PolicyAnnouncement] = Newest()
+        self._stack = AsyncExitStack()
+        self._is_welcome = False
+
+    async def start(self) -> Welcome:
+        """As `ActorBus.start`."""
+        self._open_sockets()
+        self._stack.push_async_callback(self._close_sockets)
+        try:
+            connect(self._ledger, self._config, self._config.ledger_port)
+            what = (
+                f"actor {self._hello.actor!r}: the learner at {self._config.host}:{self._config.ledger_port}"
+            )
+            answer = await within(self._config.connect_s, self._greet(), what, PreflightError)
+            if not isinstance(answer, Welcome):
+                reason = getattr(answer, "reason", answer)
+                raise ProtocolError(f"the learner refused {self._hello.actor!r}: {reason}")
+            self._is_welcome = True
+            # Subscriptions arrive in this order: no announcement falls between the snapshot and the stream.
+            self._policy.subscribe(ANNOUNCEMENT)
+            self._policy.subscribe(SNAPSHOT + self._identity)
+            connect(self._policy, self._config, self._config.policy_port)
+            await self._stack.enter_async_context(background(self._follow()))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return answer
+
+    def _open_sockets(self) -> None:
+        self._context = zmq.asyncio.Context()
+        self._ledger = open_socket(self._context, zmq.DEALER, self._config)
+        self._ledger.setsockopt(zmq.ROUTING_ID, self._identity)
+        # Queue nothing for a learner that is away: it could only refuse what it finds there.
+        self._ledger.setsockopt(zmq.IMMEDIATE, 1)
+        self._policy = open_socket(self._context, zmq.SUB, self._config)
+
+    async def _greet(self) -> FromLearner:
+        await self.send(self._hello)
+        return codec.decode(await self._ledger.recv_multipart(), FromLearner)  # type: ignore[no-any-return]
+
+    async def send(self, message: FromActor) -> None:
+        """As `ActorBus.send`."""
+        frames = check_size(codec.encode(message), message, self._config.max_message_bytes)
+        await self._ledger.send_multipart(frames, copy=False)
+
+    async def receive(self) -> FromLearner:
+        """As `ActorBus.receive`."""
+        while True:
+            try:
+                message: FromLearner = codec.decode(await self._ledger.recv_multipart(), FromLearner)
+            except ProtocolError as error:
+                self._drop("ledger", error)
+                continue
+            if not (isinstance(message, Refusal) and message.reason == HELLO_FIRST):
+                return message
+            await self.send(self._hello)
+
+    async def next_policy(self) -> PolicyAnnouncement:
+        """As `ActorBus.next_policy`."""
+        return await self._newest.take()
+
+    async def _follow(self) -> None:
+        """Keep the newest announcement, for ever."""
+        while True:
+            _, *frames = await self._policy.recv_multipart()
+            try:
+                self._newest.put(codec.decode(frames, PolicyAnnouncement))
+            except ProtocolError as error:
+                self._drop("policy", error)
+
+    def _drop(self, channel: str, error: ProtocolError) -> None:
+        self.refused += 1
+        log.warning("dropped a malformed message channel=%s reason=%s", channel, error)
+
+    async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
+        """As `ActorBus.fetch_weights`."""
+        await ChunkFetch(manifest.version, self._config).run(into)
+        return into
+
+    async def close(self) -> None:
+        """As `ActorBus.close`."""
+        if self._is_welcome:
+            self._is_welcome = False
+            try:
+                await self._ledger.send_multipart(codec.encode(Goodbye()), zmq.NOBLOCK)
+            except zmq.Again:
+                log.info("left without a goodbye learner=away")
+        await self._stack.aclose()
+
+    async def _close_sockets(self) -> None:
+        for socket in (self._ledger, self._policy):
+            socket.close()
+        await asyncio.to_thread(self._context.term)
