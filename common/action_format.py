@@ -21,7 +21,7 @@ _MARKER = re.compile(r"\bAction\s*:")
 
 
 def parse(text: str, action_format: str) -> str | None:
-    """The one action that `text` contains, without surrounding white space; None when it has none or several."""
+    """The one action in `text`, without surrounding white space; None when it has none or several."""
     body = text
     if checked(action_format) == "react":
         parts = _MARKER.split(text)

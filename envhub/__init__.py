@@ -1,0 +1,1 @@
+"""The environment hub: environments, sessions, the server and its clients."""

@@ -52,7 +52,7 @@ class HubClient:
 
         async with HubClient(url, deadline_s=60, calls_per_s=2000, max_retries=3) as hub:
             session = await hub.create(TaskReference(environment="textcraft", task=name), "react")
-            result = await session.step("Thought: ...\\nAction: get 2 oak logs")
+            result = await session.step("get 2 oak logs")
 
     `deadline_s` bounds each call with its retries; `calls_per_s` limits the calls to each environment.
     """

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from common.config import Section
 
+TOKEN_VARIABLE = "PRONGHORN_HUB_TOKEN"
+"""The environment variable with the bearer token; required when the hub listens beyond this machine."""
+
 
 class HubConfig(Section):
     """The environment server."""
@@ -21,6 +24,6 @@ class HubConfig(Section):
     """A worker that has not answered a call within this long is killed and replaced."""
     max_body_bytes: int = Field(default=1 << 20, ge=1 << 10)
     latency_mean_s: float = Field(default=0.0, ge=0)
-    """For benchmarks: every step waits this long on average, drawn from a long-tailed (log-normal) distribution."""
+    """For benchmarks: every step waits this long on average, drawn from a log-normal distribution."""
     latency_sigma: float = Field(default=1.0, ge=0)
     """Sigma of the log-normal distribution of that wait."""

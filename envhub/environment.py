@@ -80,7 +80,7 @@ class Environment(Protocol):
         ...
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
-        """The frozen tasks of a split, in an order in which every prefix is a fair sample; splits share none."""
+        """The frozen tasks of a split, every prefix a fair sample; the splits share none."""
         ...
 
     def task(self, name: str) -> Task:
@@ -96,12 +96,12 @@ class Environment(Protocol):
         ...
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Sorted: every word that its instructions, observations, replies and expert can contain, as `words` cuts them."""
+        """Sorted: every word of its instructions, observations and expert moves, as `words` cuts them."""
         ...
 
 
 def words(text: str) -> list[str]:
-    """Cut text into words, numbers, single punctuation marks and line breaks; other white space is dropped."""
+    """Cut text into words, numbers, single punctuation marks and line breaks; drop other white space."""
     return _WORD.findall(text)
 
 

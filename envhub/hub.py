@@ -1,4 +1,4 @@
-"""What actors see of the environments, wherever they run: over HTTP (`HubClient`) or in this process (`LocalHub`)."""
+"""What actors see of the environments: over HTTP (`HubClient`) or in this process (`LocalHub`)."""
 
 from typing import Protocol
 
@@ -34,7 +34,10 @@ class HubSession(Protocol):
         ...
 
     async def step(self, action: str) -> StepResult:
-        """Play the policy's text as the next turn, at most once; EnvironmentFault when the environment or the hub broke."""
+        """Play the next turn, at most once; EnvironmentFault when anything but the policy failed.
+
+        `action` is what `common.action_format.parse` read from the policy's text.
+        """
         ...
 
     async def close(self) -> None:
@@ -43,7 +46,7 @@ class HubSession(Protocol):
 
 
 class Hub(Protocol):
-    """Tasks and sessions. Every failure that says nothing about the policy is an EnvironmentFault of one line."""
+    """Tasks and sessions. A failure that says nothing about the policy is an EnvironmentFault of one line."""
 
     async def create(self, task: TaskReference, action_format: str) -> HubSession:
         """Begin an episode of this task with its seed."""

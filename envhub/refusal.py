@@ -40,7 +40,7 @@ STATUS: Final[dict[str, int]] = {
 """410: the session is gone and will not come back; 503: try again later."""
 
 
-class HubRefusal(PronghornError):
+class HubRefusal(PronghornError):  # noqa: N818 - an answer, not an error
     """The hub did not do what was asked; nothing changed in any session that still exists."""
 
     def __init__(self, code: Code, message: str) -> None:

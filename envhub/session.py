@@ -1,9 +1,8 @@
-"""One episode as the hub keeps it: texts in, results out, and no step played twice."""
+"""One episode as the hub keeps it: actions in, results out, and none played twice."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from common.action_format import checked, malformed_reply, parse
 from common.trajectory import Record, TaskReference
 from envhub.environment import Environment, Episode, ExpertMove, StepResult
 from envhub.refusal import HubRefusal
@@ -20,19 +19,19 @@ class Opening(Record):
 
 
 class Session:
-    """An episode, the format its actions arrive in, and the answer given last.
+    """An episode and the answer given last.
 
-    Whatever the environment raises becomes the refusal `environment_fault`; the session is then of no more use.
+    Whatever the environment raises becomes the refusal `environment_fault`; the session is then useless.
     """
 
     def __init__(self, environment: Environment, task: TaskReference, action_format: str) -> None:
-        self._format = checked(action_format)
+        instructions = environment.instructions(action_format)
         self._episode: Episode = _guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
         self._last_action = ""
         self._last = StepResult(observation=self._episode.observation)
         self.opening = Opening(
-            instructions=environment.instructions(action_format),
+            instructions=instructions,
             observation=self._episode.observation,
             horizon=environment.horizon,
         )
@@ -42,13 +41,13 @@ class Session:
         """What was shown last, malformed replies included."""
         return self._last.observation
 
-    def step(self, index: int, text: str) -> StepResult:
-        """Play turn `index` (from 0) with the policy's text; the same index and text again is answered from memory.
+    def step(self, index: int, action: str) -> StepResult:
+        """Play turn `index` (from 0); the same turn again is answered from memory.
 
-        Refuses with `wrong_index` any other index, and the last one with another text; with `episode_over`
+        Refuses with `wrong_index` any other index, and the last one with another action; with `episode_over`
         a new turn after termination.
         """
-        if index == self._num_played - 1 and text == self._last_action:
+        if index == self._num_played - 1 and action == self._last_action:
             return self._last
         if index != self._num_played:
             raise HubRefusal(
@@ -56,8 +55,8 @@ class Session:
             )
         if self._last.is_terminated:
             raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
-        self._last = self._answer(text)
-        self._last_action = text
+        self._last = _guarded(lambda: self._episode.step(action))
+        self._last_action = action
         self._num_played += 1
         return self._last
 
@@ -73,18 +72,10 @@ class Session:
         """The world as text for people."""
         return _guarded(self._episode.render)
 
-    def _answer(self, text: str) -> StepResult:
-        action = parse(text, self._format)
-        if action is None:
-            return StepResult(
-                observation=malformed_reply(self._format), score=self._last.score, is_malformed=True
-            )
-        return _guarded(lambda: self._episode.step(action))
-
 
 def _guarded(call: Callable[[], T]) -> T:
-    """Blame is assigned here: what an environment raises while it is played is its fault, not the policy's."""
+    """Blame is assigned here: what an environment raises while played is its fault, not the policy's."""
     try:
         return call()
-    except Exception as error:  # noqa: BLE001 - where an episode is played
+    except Exception as error:
         raise HubRefusal("environment_fault", f"the environment raised {type(error).__name__}") from error

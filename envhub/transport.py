@@ -1,4 +1,4 @@
-"""One connection pool to one hub: deadlines, limits and retries; JSON in, JSON out, every failure one line."""
+"""One connection pool to one hub: deadlines, limits, retries; JSON in and out, every failure one line."""
 
 import asyncio
 from typing import Any, Self
@@ -23,7 +23,7 @@ class _Again(Exception):  # noqa: N818 - not an error: the call may be tried aga
 
 
 def throttler(calls_per_s: float) -> Throttler:
-    """A limit that holds in every window of a tenth of a second, so that a second's calls do not come in one burst.
+    """A limit that holds in every tenth of a second, so that a second's calls do not come in one burst.
 
     Under the limit a call is not delayed; over it, it waits for the window to move, looked at every 10 ms or
     more often: asyncio-throttle's own interval.
@@ -36,9 +36,9 @@ def throttler(calls_per_s: float) -> Throttler:
 class Transport:
     """Calls to one hub over reused connections.
 
-    A call is tried `1 + max_retries` times within `deadline_s` in all, throttling and backoff included, when the
-    connection failed or the hub answered 502, 503 or 504; anything else is answered at once. Use it as an
-    async context manager; EnvironmentFault outside.
+    A call is tried `1 + max_retries` times, within `deadline_s` in all (throttling and backoff included),
+    when the connection failed or the hub answered 502, 503 or 504; any other refusal is final. Use it as
+    an async context manager; EnvironmentFault outside.
     """
 
     def __init__(

@@ -1,0 +1,1 @@
+"""The environments, one file or folder each; `envhub/registry.py` lists them."""

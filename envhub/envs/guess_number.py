@@ -1,4 +1,4 @@
-"""`guess_number`: find a hidden number between 1 and 64 from `higher` and `lower`; the smallest environment."""
+"""`guess_number`: find a hidden number from `Higher.` and `Lower.`; the smallest environment."""
 
 import re
 from functools import cache
@@ -15,7 +15,8 @@ NUM_TEST = 20
 _GUESS = re.compile(r"guess ([0-9]{1,3})")
 _OPENING = f"I think of a number between 1 and {HIGHEST}."
 _ANSWER = {"plain": "Write: guess N", "react": "Write:\nThought: your reasoning\nAction: guess N"}
-_TEMPLATES = f"{_OPENING} Correct. Higher. Lower. Not a guess. Write: guess N Between . Thought: Action: The middle of and"
+_REFUSAL = "Not a guess. Write: guess N"
+_TEMPLATES = f"{_OPENING} Correct. Higher. Lower. {_REFUSAL} Thought: Action: The middle of and ."
 
 
 class GuessNumber:
@@ -71,7 +72,7 @@ class GuessEpisode:
         match = _GUESS.fullmatch(action.strip().lower())
         reward = 0.0
         if not self._is_done:
-            self._observation = self._answer(int(match[1])) if match else "Not a guess. Write: guess N"
+            self._observation = self._answer(int(match[1])) if match else _REFUSAL
             reward = float(self._is_done)
         return StepResult(
             observation=self._observation,

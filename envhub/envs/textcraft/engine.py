@@ -1,4 +1,4 @@
-"""The rules: an action and an inventory give a reply and the next inventory. Pure functions, immutable values."""
+"""The rules: an action and an inventory give a reply and the next inventory. Pure functions."""
 
 import re
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ MAX_DISTRACTORS = 10
 
 
 class TextCraft:
-    """544 goals in the recipes of Minecraft; the seed chooses the distractors and the order of the commands."""
+    """544 goals in the recipes of Minecraft; the seed chooses the distractors and the order of commands."""
 
     name = "textcraft"
     horizon = 60

@@ -56,7 +56,7 @@ class CraftingEpisode:
         )
 
     def actions(self) -> tuple[str, ...]:
-        """What the shown commands suggest: fetching their ingredients, the crafts that would succeed now, `inventory`."""
+        """What the shown commands suggest: crafts that would succeed now, fetching, `inventory`."""
         book = self._task.book
         gets: dict[str, None] = {}
         crafts: dict[str, None] = {}

@@ -1,8 +1,8 @@
 """The expert: a plan from any inventory to the goal, by recursion over the shallowest recipes."""
 
+from envhub.environment import ExpertMove
 from envhub.envs.textcraft.engine import Inventory
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
-from envhub.environment import ExpertMove
 
 
 def next_move(book: RecipeBook, inventory: Inventory, goal: str) -> ExpertMove:
@@ -51,7 +51,7 @@ class _Plan:
             self._move(str(Recipe(recipe.output, recipe.count, parts)), f"I can craft {recipe.output}.")
 
     def _choose(self, recipe: Recipe) -> tuple[Ingredient, ...]:
-        """A concrete item for every ingredient: of a group, a member that is held in full, else the easiest."""
+        """An item for every ingredient: of a group, a member that is held in full, else the easiest."""
         chosen: list[Ingredient] = []
         for part in recipe.ingredients:
             free = [m for m in self._book.members(part.name) if all(m != other.name for other in chosen)]

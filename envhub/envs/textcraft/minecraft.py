@@ -19,7 +19,7 @@ PREFIX = "minecraft:"
 
 @cache
 def minecraft_book() -> RecipeBook:
-    """The crafting recipes of Minecraft as one book; PreflightError when the package or its data is missing."""
+    """The crafting recipes of Minecraft; PreflightError when the package or its data is missing."""
     return read_book(_recipe_folder())
 
 
@@ -75,7 +75,7 @@ def _parse(file: Path) -> tuple[Recipe, str] | None:
 
 
 def _name(entry: Any) -> str:
-    """`{"item": "minecraft:oak_planks"}`, `{"tag": ...}`, a list of alternatives or a bare id -> `oak planks`."""
+    """`{"item": "minecraft:oak_planks"}`, `{"tag": ...}`, a list of these or a bare id -> `oak planks`."""
     if isinstance(entry, list):
         entry = entry[0]
     identifier = entry if isinstance(entry, str) else entry.get("item") or entry["tag"]

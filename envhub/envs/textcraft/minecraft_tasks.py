@@ -18,7 +18,7 @@ def minecraft_tasks() -> dict[str, Task]:
 
 
 def make_tasks(book: RecipeBook) -> tuple[Task, ...]:
-    """One task per craftable item; the first `TEST_SHARE` of each depth, by hash of the goal, are the test split."""
+    """One task per craftable item; of each depth the first `TEST_SHARE` by hash are the test split."""
     goals = sorted(book.by_output, key=_hash)
     test: set[str] = set()
     for depth in {book.depth(goal) for goal in goals}:

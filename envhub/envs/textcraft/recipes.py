@@ -108,7 +108,7 @@ class RecipeBook:
 
 
 def without_circles(recipes: Iterable[Recipe], groups: Mapping[str, tuple[str, ...]]) -> tuple[Recipe, ...]:
-    """The recipes in order, leaving out each that would make an earlier one circular (ingots from nuggets and back)."""
+    """The recipes in order, without those that close a circle with earlier ones (ingots, nuggets, ingots)."""
     uses: dict[str, set[str]] = {name: set(members) for name, members in groups.items()}
     kept = []
     for recipe in recipes:

@@ -16,7 +16,7 @@ SHORT_RULES = "Craft the goal. Actions: get N item, craft N item using N item, i
 
 _ANSWER = {
     "plain": "Write the action alone, on one line.",
-    "react": "Write your reasoning and one action in this form:\nThought: your reasoning\nAction: your action",
+    "react": "Write your reasoning and one action:\nThought: your reasoning\nAction: your action",
 }
 
 # Every sentence that the engine, the episode and the expert fill in, without what they fill in.

@@ -1,7 +1,8 @@
-"""Generated recipe worlds: a depth and a number determine every recipe. The dials are the constants at the top."""
+"""Generated recipe worlds: a depth and a number determine every recipe. The dials are the constants."""
 
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
 
@@ -19,13 +20,14 @@ REUSE = 0.3
 NUM_DISTRACTORS = (1, 3)
 """Fewest and most recipes that the goal does not need."""
 
-WORDS = (
-    "amber anvil apple arrow axe barrel basket bead bell belt blade boat bolt bone book bowl box brick bucket "
-    "candle cart chain clay cloth coal coin copper crown cup dart dish door drum dust feather fence flag flint "
-    "flour flute gate gear gem glass glue gold hammer harp helmet hook horn iron ivory jar jewel kettle key "
-    "kite ladder lamp lantern leaf lens lever mask needle net oil paper pearl pipe plank plate pot powder ring "
-    "rod rope sail salt sand seed shell shield silk"
-).split()
+_POOL: Final = """
+amber anvil apple arrow axe barrel basket bead bell belt blade boat bolt bone book bowl box brick
+bucket candle cart chain clay cloth coal coin copper crown cup dart dish door drum dust feather
+fence flag flint flour flute gate gear gem glass glue gold hammer harp helmet hook horn iron ivory
+jar jewel kettle key kite ladder lamp lantern leaf lens lever mask needle net oil paper pearl pipe
+plank plate pot powder ring rod rope sail salt sand seed shell shield silk
+"""
+WORDS: Final = tuple(_POOL.split())
 """One-word item names; none is a word of the templates."""
 
 
@@ -83,7 +85,7 @@ class _Builder:
         return Ingredient(name, self._random.randint(*FETCHED_COUNT))
 
     def _distractor(self, goal: str) -> None:
-        """A recipe that the goal does not need, of what the world already has; its output is new, so no circle closes."""
+        """A recipe that the goal does not need; its output is new, so no circle closes."""
         output = self._unused.pop()
         names = sorted({*self._fetched, *(recipe.output for recipe in self._recipes)} - {goal})
         kinds = min(len(names), self._random.randint(*NUM_INGREDIENTS))
