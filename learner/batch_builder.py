@@ -65,7 +65,9 @@ class BatchBuilder:
             return np.zeros_like(fresh)
         return fresh
 
-    def _values(self, groups: Sequence[Group], received: Sequence[list[int]], version: int) -> dict[str, float]:
+    def _values(
+        self, groups: Sequence[Group], received: Sequence[list[int]], version: int
+    ) -> dict[str, float]:
         measured = [measure(g, r, version) for g, r in zip(groups, received, strict=True)]
         values = {
             "staleness/mean": float(np.mean([m.oldest for m in measured])),

@@ -1,7 +1,7 @@
-"""The dispatcher: opens groups, grants their leases, takes trajectories in, and hands complete groups to the step.
+"""The dispatcher: opens groups, grants their leases, takes trajectories in, gives complete ones to the step.
 
     open_groups -> LeaseBook -> actors -> submit -> ledger -> complete -> take_batch -> consumed
-                                                                  \\-> dropped (no variance, stale, faults), refilled
+                                                                  \\-> dropped and refilled
 
 It waits for nothing but the ledger. `take_batch` waits for groups and is woken by `submit`; a slot that
 `consumed` frees is granted at once. One lock makes every change of state whole.
@@ -9,15 +9,18 @@ It waits for nothing but the ledger. `take_batch` waits for groups and is woken 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+
+import numpy as np
 
 from common.messages import Ack, Cancel, FromLearner, Grant, Lease, Sampling
 from common.trajectory import Group, Member, TaskReference, Trajectory
-from learner.advantage import has_variance
+from learner.advantage import has_zero_variance
 from learner.config import LearnerConfig
 from learner.leases import LeaseBook
-from learner.ledger import Ledger, OpenGroup
+from learner.ledger import Ledger
+from learner.ledger_records import OpenGroup
+from learner.ledger_thread import LedgerThread
 from learner.staleness import is_too_stale, max_outstanding
 from learner.tally import Tally
 from learner.task_order import TaskOrder
@@ -54,14 +57,15 @@ class Dispatcher:
         self.is_stopping = False
         """Set by `stop`: whoever waits for a batch or an evaluation gets an empty one at once."""
         self.tally = Tally()
+        self.book = book
+        """Who plays what."""
         self._config = config
         self._ledger = ledger
-        self._book = book
         self._tasks = tasks
         self._sampling = sampling
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._call = LedgerThread()
         self._open: dict[int, OpenGroup] = {}
         self._complete: dict[int, Group] = {}
         self._evaluating: dict[int, str] = {}
@@ -69,26 +73,22 @@ class Dispatcher:
     # --- start and end -----------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Take up what the ledger knows: complete groups wait for consumption, open ones are granted again."""
+        """Take up what the ledger knows: complete groups wait to be consumed, open ones are granted again."""
         async with self._lock:
             for known in await self._call(self._ledger.groups_in, "complete", "training"):
                 self._complete[known.id] = await self._call(self._ledger.group, known.id)
             for known in await self._call(self._ledger.groups_in, "open", "training"):
                 self._open[known.id] = known
-                self._book.offer(known, self._sampling, min_version=self._min_version())
+                self.book.offer(known, self._sampling, min_version=self._min_version())
 
     async def call_ledger(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a ledger method on the ledger's own thread, between two changes of state."""
+        """Run a ledger method between two changes of state."""
         async with self._lock:
             return await self._call(function, *args, **kwargs)
 
-    async def _call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
-
     def close(self) -> None:
         """Wait for the ledger's thread; call after the last coroutine has ended."""
-        self._thread.shutdown()
+        self._call.close()
 
     def stop(self) -> None:
         """Open no more groups and wake whoever waits; what is in play may still be submitted."""
@@ -100,11 +100,11 @@ class Dispatcher:
 
     async def join(self, actor: str) -> None:
         """An actor connected (again)."""
-        await self._take_back(self._book.join, actor, "rejoined")
+        await self._take_back(self.book.join, actor, "rejoined")
 
     async def leave(self, actor: str, why: str) -> None:
         """An actor left or fell silent; its leases go to others."""
-        await self._take_back(self._book.leave, actor, why)
+        await self._take_back(self.book.leave, actor, why)
 
     async def _take_back(self, change: Callable[[str], list[Lease]], actor: str, why: str) -> None:
         async with self._lock:
@@ -116,11 +116,13 @@ class Dispatcher:
     async def fault(self, actor: str, identity: Member) -> None:
         """The environment or the engine broke: the lease is played again, never scored."""
         async with self._lock:
-            lease = self._book.give_back(actor, identity)
+            lease = self.book.give_back(actor, identity)
             if lease is None:
                 return
             self.tally.count("faults")
-            await self._call(self._ledger.end_leases, [(identity.group, identity.member, identity.attempt)], "faulted")
+            await self._call(
+                self._ledger.end_leases, [(identity.group, identity.member, identity.attempt)], "faulted"
+            )
             if identity.attempt + 1 >= MAX_ATTEMPTS and lease.purpose == "training":
                 await self._drop(identity.group, "faulted")
 
@@ -136,7 +138,7 @@ class Dispatcher:
                 if arrival.verdict != "stored":
                     self.tally.count("duplicates")
                     continue
-                for other, lease in self._book.settle(identity.group, identity.member):
+                for other, lease in self.book.settle(identity.group, identity.member):
                     if other != actor:
                         replies.append((other, Cancel(identity=lease.identity)))
                 if identity.group not in self._evaluating:
@@ -152,7 +154,9 @@ class Dispatcher:
             return []
         self._open.pop(group_id, None)
         group = await self._call(self._ledger.group, group_id)
-        if self._config.drops_zero_variance and not has_variance([t.episode_return for t in group.trajectories]):
+        if self._config.drops_zero_variance and has_zero_variance(
+            np.array([t.episode_return for t in group.trajectories])
+        ):
             return await self._drop(group_id, "zero_variance")
         self._complete[group_id] = group
         return []
@@ -163,7 +167,7 @@ class Dispatcher:
         await self._call(self._ledger.drop, group_id, reason, self.version + 1)
         self.tally.count(f"dropped_{reason}")
         self._changed.set()
-        return [(actor, Cancel(identity=lease.identity)) for actor, lease in self._book.withdraw(group_id)]
+        return [(actor, Cancel(identity=lease.identity)) for actor, lease in self.book.withdraw(group_id)]
 
     # --- granting ----------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class Dispatcher:
         async with self._lock:
             if self.is_training:
                 await self._open_groups()
-            assigned = self._book.assign()
+            assigned = self.book.assign()
             rows = [(x.identity.group, x.identity.member, x.identity.attempt, actor) for actor, x in assigned]
             if rows:
                 await self._call(self._ledger.record_grants, rows)
@@ -181,45 +185,37 @@ class Dispatcher:
     async def _open_groups(self) -> None:
         size = self._config.group_size
         capacity = max_outstanding(self._config.staleness, self._config.groups_per_step)
-        wanted = -(-max(0, self._book.num_credits - self._book.num_pending) // size)
+        wanted = -(-max(0, self.book.num_credits - self.book.num_pending) // size)
         number = min(capacity - len(self._open) - len(self._complete), wanted)
         if number <= 0:
             return
         cursor = await self._call(self._ledger.num_groups)
-        tasks = [self._tasks[cursor + i] for i in range(number)]
-        await self._open_and_offer(tasks, "training", "", self.horizon, size, self._sampling)
-
-    async def _open_and_offer(
-        self, tasks: Sequence[TaskReference], purpose: str, label: str, horizon: int, size: int, sampling: Sampling
-    ) -> list[int]:
-        ids = await self._call(
+        opened = await self._call(
             self._ledger.open_groups,
-            tasks,
-            purpose=purpose,
-            label=label,
-            horizon=horizon,
+            [self._tasks[cursor + i] for i in range(number)],
+            purpose="training",
+            label="",
+            horizon=self.horizon,
             size=size,
             version=self.version,
         )
-        for group_id, task in zip(ids, tasks, strict=True):
-            group = OpenGroup(group_id, purpose, label, task, horizon, size, self.version, frozenset(), {})
-            is_training = purpose == "training"
-            if is_training:
-                self._open[group_id] = group
-            minimum = self._min_version() if is_training else self.version
-            self._book.offer(group, sampling, minimum, urgent=not is_training)
-        return ids
+        for group in opened:
+            self._open[group.id] = group
+            self.book.offer(group, self._sampling, self._min_version())
 
     def _min_version(self) -> int:
-        """Synchronous training and `wait` promise no older token, so an episode may not begin with older weights."""
+        """Synchronous training and `wait` promise no older token: no episode begins with older weights."""
         staleness = self._config.staleness
         return self.version if staleness.max_staleness == 0 or staleness.mode == "wait" else 0
 
     # --- consuming ---------------------------------------------------------------------------
 
     async def take_batch(self) -> list[Group]:
-        """Wait for `groups_per_step` complete groups that may be trained on; oldest first. They stay outstanding
-        until `consumed`. Too stale ones are dropped and refilled. Empty when asked to stop."""
+        """Wait for `groups_per_step` complete groups that may be trained on, oldest first.
+
+        They stay outstanding until `consumed`. Too stale ones are dropped and refilled. Empty when
+        asked to stop.
+        """
         while not self.is_stopping:
             async with self._lock:
                 self._changed.clear()
@@ -242,7 +238,9 @@ class Dispatcher:
             ids = [i for i in ids if i < oldest_open]
         return [self._complete[i] for i in ids]
 
-    async def consumed(self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int) -> None:
+    async def consumed(
+        self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int
+    ) -> None:
         """Step `step` trained on these groups: recorded for good, their slots freed."""
         async with self._lock:
             ids = [g.group for g in groups]
@@ -268,14 +266,18 @@ class Dispatcher:
         What was opened under this label before a restart is taken up where it was.
         """
         async with self._lock:
-            known = [g for s in ("open", "complete") for g in await self._call(self._ledger.groups_in, s, "evaluation")]
+            known = [
+                g
+                for s in ("open", "complete")
+                for g in await self._call(self._ledger.groups_in, s, "evaluation")
+            ]
             mine = [g for g in known if g.label == label]
             if not mine:
-                ids = await self._open_and_offer(tasks, "evaluation", label, horizon, 1, sampling)
-                self._evaluating |= dict.fromkeys(ids, label)
-            for group in [g for g in mine if len(g.played) < g.size]:
+                opened = {"purpose": "evaluation", "label": label, "horizon": horizon, "size": 1}
+                mine = await self._call(self._ledger.open_groups, tasks, version=self.version, **opened)
+            for group in reversed([g for g in mine if len(g.played) < g.size]):
                 self._evaluating[group.id] = label
-                self._book.offer(group, sampling, self.version, urgent=True)
+                self.book.offer(group, sampling, self.version, urgent=True)
 
     async def evaluation(self, label: str) -> list[Trajectory]:
         """Wait until every task of an opened evaluation has been played; empty when asked to stop."""
@@ -285,7 +287,11 @@ class Dispatcher:
             self._changed.clear()
             await self._changed.wait()
         async with self._lock:
-            groups = [g for g in await self._call(self._ledger.groups_in, "complete", "evaluation") if g.label == label]
+            groups = [
+                g
+                for g in await self._call(self._ledger.groups_in, "complete", "evaluation")
+                if g.label == label
+            ]
             records = [await self._call(self._ledger.group, g.id) for g in groups]
             await self._call(self._ledger.finish_evaluation_groups, label)
         return [t for record in records for t in record.trajectories]
@@ -294,8 +300,3 @@ class Dispatcher:
     def queue(self) -> int:
         """Complete groups that wait for a step."""
         return len(self._complete)
-
-    @property
-    def book(self) -> LeaseBook:
-        """Who plays what."""
-        return self._book

@@ -81,7 +81,9 @@ class Door:
             case Ready():
                 dispatcher.book.add_credits(actor, message.credits)
             case Fault():
-                log.warning("faulted actor=%s group=%d reason=%s", actor, message.identity.group, message.reason)
+                log.warning(
+                    "faulted actor=%s group=%d reason=%s", actor, message.identity.group, message.reason
+                )
                 await dispatcher.fault(actor, message.identity)
             case Heartbeat():
                 self.heartbeats[actor] = message
@@ -94,4 +96,3 @@ class Door:
             if not await self._bus.send(actor, message):
                 log.warning("unreachable actor=%s", actor)
                 await self._dispatcher.leave(actor, "unreachable")
-

@@ -34,4 +34,6 @@ def _by_kind(trajectories: Sequence[Trajectory]) -> dict[str, dict[str, float]]:
     kinds: dict[str, list[bool]] = defaultdict(list)
     for trajectory in trajectories:
         kinds[trajectory.task.task.partition("-")[0]].append(trajectory.is_success)
-    return {kind: {"success": sum(won) / len(won), "num_tasks": len(won)} for kind, won in sorted(kinds.items())}
+    return {
+        kind: {"success": sum(won) / len(won), "num_tasks": len(won)} for kind, won in sorted(kinds.items())
+    }

@@ -65,7 +65,9 @@ class Learner:
         """Train to the last step and evaluate; True when finished, False when stopped early in good order."""
         parts = self._parts
         await parts.dispatcher.restore()
-        async with background(parts.door.receive(), parts.door.serve(), parts.door.watch(), self._status.write()):
+        async with background(
+            parts.door.receive(), parts.door.serve(), parts.door.watch(), self._status.write()
+        ):
             await self._publish(time.time())
             finished = await self._train_and_evaluate()
             await parts.door.stop("the run is finished" if finished else "the learner was asked to stop")
@@ -101,7 +103,10 @@ class Learner:
         if not groups:
             return False
         waited = time.monotonic() - began
-        received = [await self._parts.dispatcher.call_ledger(self._parts.ledger.received_versions, g.group) for g in groups]
+        received = [
+            await self._parts.dispatcher.call_ledger(self._parts.ledger.received_versions, g.group)
+            for g in groups
+        ]
         batch = self._builder.build(groups, received, self._version)
         if step == 1:
             await self._refuse_a_lying_ratio(batch)
@@ -115,7 +120,12 @@ class Learner:
         await self._set_horizon()
         published = await self._publish(finished_at)
         await self._parts.door.grant()
-        times = {"training": trained, "weight_sync": published, "waiting": waited, "step": time.monotonic() - began}
+        times = {
+            "training": trained,
+            "weight_sync": published,
+            "waiting": waited,
+            "step": time.monotonic() - began,
+        }
         await self._measure(step, groups, batch, statistics.metrics(), times)
         if step % self._config.learner.checkpoint_every == 0 or step == self._config.learner.steps:
             await self._checkpoint()
@@ -138,7 +148,9 @@ class Learner:
 
     async def _refuse_a_lying_ratio(self, batch: StepBatch) -> None:
         """Stop before the first step when engine and learner disagree about tokens of the very same weights."""
-        mismatch = await self._parts.trainer.mismatch(batch.batch, self._version, self._config.sampling.temperature)
+        mismatch = await self._parts.trainer.mismatch(
+            batch.batch, self._version, self._config.sampling.temperature
+        )
         limit = self._config.learner.max_logprob_mismatch
         log.info("compared engine_and_learner_logprobs mean_abs=%.5f limit=%.5f", mismatch, limit)
         if not mismatch <= limit:
@@ -163,7 +175,12 @@ class Learner:
         )
 
     async def _measure(
-        self, step: int, groups: list[Group], batch: StepBatch, statistics: dict[str, float], times: dict[str, float]
+        self,
+        step: int,
+        groups: list[Group],
+        batch: StepBatch,
+        statistics: dict[str, float],
+        times: dict[str, float],
     ) -> None:
         trained = [t for group in groups for t in group.trajectories]
         values = self._parts.dispatcher.tally.flush(trained) | batch.values

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from common.messages import Lease, Sampling
 from common.trajectory import Member
-from learner.ledger import OpenGroup
+from learner.ledger_records import OpenGroup
 
 
 @dataclass
@@ -84,7 +84,9 @@ class LeaseBook:
         """Make the unplayed members of a group available; `urgent` ones go before all others."""
         leases = [
             Lease(
-                identity=Member(run=self._run, group=group.id, member=m, attempt=group.attempts.get(m, -1) + 1),
+                identity=Member(
+                    run=self._run, group=group.id, member=m, attempt=group.attempts.get(m, -1) + 1
+                ),
                 task=group.task,
                 horizon=group.horizon,
                 sampling=sampling,
@@ -121,7 +123,9 @@ class LeaseBook:
 
     def settle(self, group: int, member: int) -> list[tuple[str, Lease]]:
         """The member's trajectory is stored: whoever else still plays it is returned, to be cancelled."""
-        self._pending = deque(x for x in self._pending if (x.identity.group, x.identity.member) != (group, member))
+        self._pending = deque(
+            x for x in self._pending if (x.identity.group, x.identity.member) != (group, member)
+        )
         others = []
         for name, peer in self._peers.items():
             lease = peer.leases.pop((group, member), None)

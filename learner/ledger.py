@@ -14,43 +14,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from common.codec import pack, unpack
 from common.errors import LedgerError
 from common.trajectory import Group, TaskReference, Trajectory
 from learner.ledger_file import Transaction, open_file
-
-Purpose = Literal["training", "evaluation"]
-Verdict = Literal["stored", "duplicate", "late", "unknown"]
-
-@dataclass(frozen=True)
-class OpenGroup:
-    """A group as the ledger knows it: what is to be played, and which members have been."""
-
-    id: int
-    purpose: Purpose
-    label: str
-    task: TaskReference
-    horizon: int
-    size: int
-    granted_version: int
-    played: frozenset[int]
-    """Members whose trajectory is stored."""
-    attempts: dict[int, int]
-    """Highest attempt granted so far, by member."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """What became of one submitted trajectory."""
-
-    trajectory: Trajectory
-    verdict: Verdict
-    completes: bool
-    """True when it was the last missing member of its group."""
+from learner.ledger_records import Arrival, OpenGroup, Purpose
 
 
 class Ledger:
@@ -87,21 +58,31 @@ class Ledger:
         return int(self._one("SELECT COUNT(*) FROM groups WHERE purpose = ?", (purpose,)))
 
     def open_groups(
-        self, tasks: Sequence[TaskReference], *, purpose: Purpose, label: str, horizon: int, size: int, version: int
-    ) -> list[int]:
-        """Open one group per task and return their ids, ascending."""
-        now = time.time()
+        self,
+        tasks: Sequence[TaskReference],
+        *,
+        purpose: Purpose,
+        label: str,
+        horizon: int,
+        size: int,
+        version: int,
+    ) -> list[OpenGroup]:
+        """Open one group per task and return them, ids ascending."""
         with self._transaction():
             first = int(self._one("SELECT COALESCE(MAX(id) + 1, 0) FROM groups", ()))
+            groups = [
+                OpenGroup(first + i, purpose, label, task, horizon, size, version, frozenset(), {})
+                for i, task in enumerate(tasks)
+            ]
             self._db.executemany(
-                "INSERT INTO groups (id, purpose, label, environment, task, seed, horizon, size, granted_version, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO groups (id, purpose, label, environment, task, seed, horizon, size,"
+                " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (first + i, purpose, label, t.environment, t.task, t.seed, horizon, size, version, now)
-                    for i, t in enumerate(tasks)
+                    (g.id, purpose, label, *_task_columns(g.task), horizon, size, version, time.time())
+                    for g in groups
                 ],
             )
-        return list(range(first, first + len(tasks)))
+        return groups
 
     def record_grants(self, grants: Iterable[tuple[int, int, int, str]]) -> None:
         """(group, member, attempt, actor): these leases are out."""
@@ -113,10 +94,11 @@ class Ledger:
             )
 
     def end_leases(self, leases: Iterable[tuple[int, int, int]], why: str) -> None:
-        """(group, member, attempt): these leases ended without a trajectory (fault, lost actor, cancelled)."""
+        """(group, member, attempt): these leases ended without a trajectory (fault, lost actor)."""
         with self._transaction():
             self._db.executemany(
-                "UPDATE leases SET ended = ? WHERE group_id = ? AND member = ? AND attempt = ? AND ended = ''",
+                "UPDATE leases SET ended = ?"
+                " WHERE group_id = ? AND member = ? AND attempt = ? AND ended = ''",
                 [(why, *lease) for lease in leases],
             )
 
@@ -145,8 +127,7 @@ class Ledger:
             return Arrival(t, "late", completes=False)
         self._db.execute(
             "INSERT INTO trajectories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, t.identity.attempt, t.actor, t.outcome, t.is_success, t.score, t.episode_return, len(t.turns))
-            + (t.num_tokens, t.num_action_tokens, version, time.time(), pack(t)),
+            (*key, t.identity.attempt, t.actor, *_result_columns(t), version, time.time(), pack(t)),
         )
         self._db.execute(
             "UPDATE leases SET ended = CASE WHEN attempt = ? THEN 'submitted' ELSE 'superseded' END"
@@ -162,17 +143,22 @@ class Ledger:
         """Give up an open or complete group; it will never be trained on."""
         with self._transaction():
             changed = self._db.execute(
-                "UPDATE groups SET state = 'dropped', reason = ?, step = ? WHERE id = ? AND state IN ('open', 'complete')",
+                "UPDATE groups SET state = 'dropped', reason = ?, step = ?"
+                " WHERE id = ? AND state IN ('open', 'complete')",
                 (reason, step, group),
             ).rowcount
-            self._db.execute("UPDATE leases SET ended = 'dropped' WHERE group_id = ? AND ended = ''", (group,))
+            self._db.execute(
+                "UPDATE leases SET ended = 'dropped' WHERE group_id = ? AND ended = ''", (group,)
+            )
         if changed != 1:
             raise LedgerError(f"group {group} cannot be dropped ({reason}): it is neither open nor complete")
 
     def finish_evaluation_groups(self, label: str) -> None:
         """Mark the complete groups of an evaluation as consumed by it."""
         with self._transaction():
-            self._db.execute("UPDATE groups SET state = 'consumed' WHERE label = ? AND state = 'complete'", (label,))
+            self._db.execute(
+                "UPDATE groups SET state = 'consumed' WHERE label = ? AND state = 'complete'", (label,)
+            )
 
     # --- reading back ------------------------------------------------------------------------
 
@@ -192,15 +178,27 @@ class Ledger:
         ).fetchall()
         task = TaskReference(environment=row[3], task=row[4], seed=row[5])
         return OpenGroup(
-            row[0], row[1], row[2], task, row[6], row[7], row[8], frozenset(m for (m,) in played), dict(attempts)
+            row[0],
+            row[1],
+            row[2],
+            task,
+            row[6],
+            row[7],
+            row[8],
+            frozenset(m for (m,) in played),
+            dict(attempts),
         )
 
     def group(self, group: int) -> Group:
         """A complete group with its trajectories, members in order."""
-        row = self._db.execute("SELECT environment, task, seed, horizon FROM groups WHERE id = ?", (group,)).fetchone()
+        row = self._db.execute(
+            "SELECT environment, task, seed, horizon FROM groups WHERE id = ?", (group,)
+        ).fetchone()
         if row is None:
             raise LedgerError(f"group {group} is not in the ledger")
-        blobs = self._db.execute("SELECT bytes FROM trajectories WHERE group_id = ? ORDER BY member", (group,)).fetchall()
+        blobs = self._db.execute(
+            "SELECT bytes FROM trajectories WHERE group_id = ? ORDER BY member", (group,)
+        ).fetchall()
         task = TaskReference(environment=row[0], task=row[1], seed=row[2])
         trajectories = tuple(unpack(blob, Trajectory) for (blob,) in blobs)
         return Group(group=group, task=task, horizon=row[3], trajectories=trajectories)
@@ -214,17 +212,23 @@ class Ledger:
 
     # --- consumption, resume -----------------------------------------------------------------
 
-    def consume(self, step: int, groups: Sequence[int], *, horizon: int, max_staleness: int, num_tokens: int) -> None:
-        """Record that learner step `step` trained on these groups; LedgerError when one was consumed before."""
+    def consume(
+        self, step: int, groups: Sequence[int], *, horizon: int, max_staleness: int, num_tokens: int
+    ) -> None:
+        """Record that step `step` trained on these groups; LedgerError when one was consumed before."""
         with self._transaction():
             for group in groups:
                 changed = self._db.execute(
-                    "UPDATE groups SET state = 'consumed', step = ? WHERE id = ? AND state = 'complete'", (step, group)
+                    "UPDATE groups SET state = 'consumed', step = ? WHERE id = ? AND state = 'complete'",
+                    (step, group),
                 ).rowcount
                 if changed != 1:
-                    raise LedgerError(f"step {step} would train on group {group}, which is not complete and unconsumed")
+                    raise LedgerError(
+                        f"step {step} would train on group {group}, which is not complete and unconsumed"
+                    )
             self._db.execute(
-                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, '{}')", (step, horizon, max_staleness, num_tokens, time.time())
+                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, '{}')",
+                (step, horizon, max_staleness, num_tokens, time.time()),
             )
 
     def record_step_values(self, step: int, values: dict[str, float]) -> None:
@@ -233,7 +237,7 @@ class Ledger:
             self._db.execute("UPDATE steps SET values_json = ? WHERE step = ?", (json.dumps(values), step))
 
     def rewind(self, step: int) -> int:
-        """Forget consumption after `step` (a checkpoint's position); returns how many groups may be trained on again."""
+        """Forget consumption after `step`, a checkpoint's; how many groups may be trained on again."""
         with self._transaction():
             self._db.execute("DELETE FROM steps WHERE step > ?", (step,))
             self._db.execute("DELETE FROM evaluations WHERE step > ?", (step,))
@@ -265,3 +269,11 @@ class Ledger:
 
     def _transaction(self) -> Transaction:
         return Transaction(self._db)
+
+
+def _task_columns(task: TaskReference) -> tuple[str, str, int]:
+    return task.environment, task.task, task.seed
+
+
+def _result_columns(t: Trajectory) -> tuple[str, bool, float, float, int, int, int]:
+    return t.outcome, t.is_success, t.score, t.episode_return, len(t.turns), t.num_tokens, t.num_action_tokens

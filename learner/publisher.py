@@ -3,9 +3,10 @@
 import logging
 import time
 
+from common.weights.store import WeightStore
+
 from common.bus.bus import LearnerBus
 from common.messages import PolicyAnnouncement, Sampling
-from common.weights.store import WeightStore
 from learner.ranks import TrainerThread
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,9 @@ log = logging.getLogger(__name__)
 class Publisher:
     """Announces policy versions; the newest wins, and a late joiner hears the newest at once."""
 
-    def __init__(self, bus: LearnerBus, store: WeightStore, trainer: TrainerThread, sampling: Sampling) -> None:
+    def __init__(
+        self, bus: LearnerBus, store: WeightStore, trainer: TrainerThread, sampling: Sampling
+    ) -> None:
         self._bus = bus
         self._store = store
         self._trainer = trainer
@@ -28,7 +31,11 @@ class Publisher:
         began = time.monotonic()
         manifest = await self._trainer.write_weights(self._store, version)
         announcement = PolicyAnnouncement(
-            version=version, horizon=horizon, sampling=self._sampling, manifest=manifest, published_at=finished_at
+            version=version,
+            horizon=horizon,
+            sampling=self._sampling,
+            manifest=manifest,
+            published_at=finished_at,
         )
         await self._bus.announce(announcement)
         seconds = time.monotonic() - began

@@ -28,7 +28,9 @@ def summarize_run(ledger: Ledger, *, generation_s: float) -> dict[str, Any]:
 
     `generation_s`: seconds in which the actors' engines held at least one request, summed over actors.
     """
-    steps = ledger.rows("SELECT step, horizon, max_staleness, num_tokens, values_json FROM steps ORDER BY step")
+    steps = ledger.rows(
+        "SELECT step, horizon, max_staleness, num_tokens, values_json FROM steps ORDER BY step"
+    )
     seconds: dict[str, float] = defaultdict(float)
     for row in steps:
         values = json.loads(row[4])
@@ -61,7 +63,9 @@ def _changes(horizons: list[tuple[int, int]]) -> list[dict[str, int]]:
 def _trajectories(ledger: Ledger) -> dict[str, int]:
     """granted = consumed + dropped + waiting + in_play; members, each counted once however often it was granted."""
     members = "SELECT COALESCE(SUM(size), 0) FROM groups WHERE purpose = 'training' AND state = "
-    by_state = {state: _count(ledger, f"{members}'{state}'") for state in ("consumed", "dropped", "complete", "open")}
+    by_state = {
+        state: _count(ledger, f"{members}'{state}'") for state in ("consumed", "dropped", "complete", "open")
+    }
     return {
         "granted": sum(by_state.values()),
         "consumed": by_state["consumed"],

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-
 from common.seeding import derive_seed
+
 from common.trajectory import TaskReference
 
 

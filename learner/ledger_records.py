@@ -1,0 +1,36 @@
+"""What the ledger hands out: groups as it knows them, and what became of submissions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from common.trajectory import TaskReference, Trajectory
+
+Purpose = Literal["training", "evaluation"]
+Verdict = Literal["stored", "duplicate", "late", "unknown"]
+
+
+@dataclass(frozen=True)
+class OpenGroup:
+    """A group as the ledger knows it: what is to be played, and which members have been."""
+
+    id: int
+    purpose: Purpose
+    label: str
+    task: TaskReference
+    horizon: int
+    size: int
+    granted_version: int
+    played: frozenset[int]
+    """Members whose trajectory is stored."""
+    attempts: dict[int, int]
+    """Highest attempt granted so far, by member."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of one submitted trajectory."""
+
+    trajectory: Trajectory
+    verdict: Verdict
+    completes: bool
+    """True when it was the last missing member of its group."""

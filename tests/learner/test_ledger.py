@@ -1,0 +1,105 @@
+import pytest
+
+from common.errors import LedgerError
+from common.trajectory import TaskReference
+from learner.ledger import Ledger
+from tests import making
+
+TASK = TaskReference(environment="toy", task="task-0")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.sqlite", "test")
+    yield ledger
+    ledger.close()
+
+
+def opened(ledger: Ledger, number: int = 1, size: int = 2) -> list[int]:
+    return ledger.open_groups([TASK] * number, purpose="training", label="", horizon=5, size=size, version=0)
+
+
+def test_a_trajectory_is_stored_once_however_often_it_is_submitted(ledger):
+    opened(ledger)
+    first = ledger.commit_submissions(
+        [making.trajectory(0, 0), making.trajectory(0, 0, attempt=1)], version=0
+    )
+    again = ledger.commit_submissions([making.trajectory(0, 0)], version=3)
+    assert [a.verdict for a in first + again] == ["stored", "duplicate", "duplicate"]
+    assert ledger.rows("SELECT COUNT(*) FROM trajectories") == [(1,)]
+    assert ledger.meta("duplicates") == "2"
+
+
+def test_a_group_is_complete_with_its_last_member_and_reads_back_as_it_was(ledger):
+    opened(ledger)
+    a, b = making.trajectory(0, 1, reward=1.0, version=4), making.trajectory(0, 0)
+    assert [x.completes for x in ledger.commit_submissions([a, b], version=5)] == [False, True]
+    group = ledger.group(0)
+    assert [t.identity.member for t in group.trajectories] == [0, 1]
+    assert group.trajectories[1].tokens().tolist() == a.tokens().tolist()
+    assert group.trajectories[1].behaviour_logprobs().tolist() == a.behaviour_logprobs().tolist()
+    assert ledger.received_versions(0) == [5, 5]
+
+
+def test_what_was_never_granted_is_refused(ledger):
+    opened(ledger)
+    strangers = [making.trajectory(7, 0), making.trajectory(0, 9), making.trajectory(0, 0, horizon=6)]
+    assert [a.verdict for a in ledger.commit_submissions(strangers, version=0)] == ["unknown"] * 3
+
+
+def test_no_group_is_ever_consumed_twice(ledger):
+    opened(ledger)
+    ledger.commit_submissions([making.trajectory(0, 0), making.trajectory(0, 1)], version=0)
+    ledger.consume(1, [0], horizon=5, max_staleness=0, num_tokens=4)
+    with pytest.raises(LedgerError, match="step 2 would train on group 0"):
+        ledger.consume(2, [0], horizon=5, max_staleness=0, num_tokens=4)
+    assert ledger.rows("SELECT step FROM steps") == [(1,)]
+
+
+def test_a_failed_consumption_records_nothing(ledger):
+    opened(ledger, 2)
+    ledger.commit_submissions([making.trajectory(0, 0), making.trajectory(0, 1)], version=0)
+    with pytest.raises(LedgerError):
+        ledger.consume(1, [0, 1], horizon=5, max_staleness=0, num_tokens=4)
+    assert [g.id for g in ledger.groups_in("complete", "training")] == [0]
+
+
+def test_rewinding_makes_later_consumption_available_again_and_keeps_earlier(ledger):
+    opened(ledger, 2)
+    for g in (0, 1):
+        ledger.commit_submissions([making.trajectory(g, 0), making.trajectory(g, 1)], version=0)
+        ledger.consume(g + 1, [g], horizon=5, max_staleness=0, num_tokens=4)
+    assert ledger.rewind(1) == 1
+    assert [g.id for g in ledger.groups_in("complete", "training")] == [1]
+    assert [g.id for g in ledger.groups_in("consumed", "training")] == [0]
+
+
+def test_a_trajectory_for_a_dropped_group_is_late_and_not_stored(ledger):
+    opened(ledger)
+    ledger.drop(0, "zero_variance", 1)
+    assert ledger.commit_submissions([making.trajectory(0, 0)], version=0)[0].verdict == "late"
+
+
+def test_everything_is_there_after_the_process_died(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    first = Ledger(path, "test")
+    opened(first)
+    first.record_grants([(0, 0, 0, "actor-0"), (0, 1, 0, "actor-0")])
+    first.commit_submissions([making.trajectory(0, 0)], version=0)
+    second = Ledger(path, "test")  # the first was never closed
+    (group,) = second.groups_in("open", "training")
+    assert group.played == {0}
+    assert group.attempts == {0: 0, 1: 0}
+    assert second.num_groups() == 1
+
+
+def test_the_ledger_of_another_run_is_refused(tmp_path):
+    Ledger(tmp_path / "ledger.sqlite", "one").close()
+    with pytest.raises(LedgerError, match="belongs to run 'one', not to 'two'"):
+        Ledger(tmp_path / "ledger.sqlite", "two")
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path):
+    (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to look at" * 40)
+    with pytest.raises(LedgerError, match="cannot open the ledger"):
+        Ledger(tmp_path / "ledger.sqlite", "test")
