@@ -1,0 +1,1 @@
+"""Trainers that need no actors: they learn from recorded trajectories."""

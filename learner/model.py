@@ -1,0 +1,180 @@
+"""The policy as the learner runs it: packed tokens in, logprobs of trained tokens out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from common.errors import ConfigurationError
+from learner.attention import IMPLEMENTATION, Kind, Packing
+
+HEAD_ELEMENTS = 1 << 25
+"""Logits held at once, in elements: 128 MiB in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedInput:
+    """One packed forward pass, on the device; see `batch.MicroBatch`."""
+
+    tokens: Tensor
+    """[1, T] int64."""
+    position_ids: Tensor
+    """[1, T] int64, restarting with each sequence."""
+    predictors: Tensor
+    """[A] int64: the index in T of the hidden state that predicts each trained token, in order."""
+    targets: Tensor
+    """[A] int64: those tokens."""
+    packing: Packing
+
+    @classmethod
+    def of(
+        cls,
+        tokens: NDArray[np.int32],
+        position_ids: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+        is_trained: NDArray[np.bool_],
+        *,
+        device: torch.device,
+        attention: Kind,
+    ) -> "PackedInput":
+        """Move one micro-batch to `device`; an empty one becomes a single token that nothing is trained on.
+
+        A rank with nothing to do must still take part in every collective of the step.
+        """
+        if len(tokens) == 0:
+            tokens, position_ids = np.zeros(1, np.int32), np.zeros(1, np.int32)
+            cu_seqlens, is_trained = np.array([0, 1], np.int32), np.zeros(1, np.bool_)
+        trained = np.flatnonzero(is_trained)
+
+        def moved(array: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(array.astype(np.int64)).to(device, non_blocking=True)
+
+        packing = Packing(moved(cu_seqlens).to(torch.int32), tuple(np.diff(cu_seqlens).tolist()), attention)
+        return cls(
+            moved(tokens)[None],
+            moved(position_ids)[None],
+            moved(trained - 1),
+            moved(tokens[trained]),
+            packing,
+        )
+
+
+class CausalPolicy(nn.Module):
+    """A Hugging Face causal language model that scores trained tokens only.
+
+    The head runs in float32, in chunks that are recomputed in the backward pass, on the hidden states
+    that predict a trained token: [T, V] never exists.
+    """
+
+    def __init__(self, causal_lm: nn.Module) -> None:
+        super().__init__()
+        self.causal_lm = causal_lm
+
+    def forward(self, packed: PackedInput, temperature: float, trains_entropy: bool) -> tuple[Tensor, Tensor]:
+        """log pi of each target at `temperature`, and the entropy there: both [A] float32, nats.
+
+        Entropy carries gradient only when `trains_entropy`.
+        """
+        model: Any = self.causal_lm
+        output = model.base_model(
+            input_ids=packed.tokens, position_ids=packed.position_ids, use_cache=False, packing=packed.packing
+        )
+        hidden = output.last_hidden_state[0].index_select(0, packed.predictors).float()
+        head = model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias.float()
+        return score(hidden, head.weight.float(), bias, packed.targets, temperature, trains_entropy)
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The transformer blocks: what is sharded, and recomputed, one by one."""
+        names = set(getattr(self.causal_lm, "_no_split_modules", None) or ())
+        return [module for module in self.causal_lm.modules() if type(module).__name__ in names]
+
+
+def score(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    temperature: float,
+    trains_entropy: bool,
+) -> tuple[Tensor, Tensor]:
+    """Log-softmax of (hidden weight^T + bias) / temperature at `targets`, and its entropy; both [A].
+
+    hidden [A, H], weight [V, H], bias [V] or None, targets [A]; float32. More than HEAD_ELEMENTS logits are
+    made in chunks, each recomputed in the backward pass.
+    """
+    rows = max(1, HEAD_ELEMENTS // weight.shape[0])
+    if len(targets) <= rows:
+        return _score_chunk(hidden, weight, bias, targets, temperature, trains_entropy)
+    logprobs, entropies = [], []
+    for part, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True):
+        scored = checkpoint(
+            _score_chunk, part, weight, bias, wanted, temperature, trains_entropy, use_reentrant=False
+        )
+        logprobs.append(scored[0])
+        entropies.append(scored[1])
+    return torch.cat(logprobs), torch.cat(entropies)
+
+
+def _score_chunk(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    temperature: float,
+    trains_entropy: bool,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(hidden.device.type, enabled=False):
+        logits = nn.functional.linear(hidden, weight, bias)
+        if temperature != 1.0:
+            logits = logits / temperature
+        log_partition = logits.logsumexp(-1)
+        logprobs = logits.gather(-1, targets[:, None])[:, 0] - log_partition
+        with torch.set_grad_enabled(torch.is_grad_enabled() and trains_entropy):
+            probabilities = (logits - log_partition[:, None]).exp()
+            entropy = log_partition - (probabilities * logits).sum(-1)
+    return logprobs, entropy
+
+
+def load_policy(folder: Path, *, gradient_checkpointing: bool = False) -> CausalPolicy:
+    """The causal language model in `folder`, with float32 parameters, on the CPU.
+
+    Raises ConfigurationError, naming the folder, when there is none, when transformers cannot read it, or
+    when the model computes something that the learner would leave out.
+    """
+    if not (folder / "config.json").is_file():
+        raise ConfigurationError(f"model {folder}: no config.json there; give a Hugging Face model folder")
+    transformers_logging.disable_progress_bar()
+    try:
+        causal_lm = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation=IMPLEMENTATION, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigurationError(f"model {folder}: {str(error).strip().splitlines()[0]}") from error
+    _refuse_what_is_not_computed(causal_lm, folder)
+    causal_lm.train()
+    if gradient_checkpointing:
+        causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    return CausalPolicy(causal_lm)
+
+
+def _refuse_what_is_not_computed(causal_lm: Any, folder: Path) -> None:
+    """The head here is linear, and attention goes through transformers' interface; all else is refused."""
+    if not getattr(causal_lm, "_supports_attention_backend", False):
+        raise ConfigurationError(f"model {folder}: {type(causal_lm).__name__} has no exchangeable attention")
+    for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
+        if getattr(causal_lm.config, name, None) not in (None, 1, 1.0):
+            raise ConfigurationError(
+                f"model {folder}: its head uses {name}, which the learner does not compute"
+            )
+    if not isinstance(causal_lm.get_output_embeddings(), nn.Linear):
+        raise ConfigurationError(f"model {folder}: its head is no linear layer")

@@ -1,0 +1,41 @@
+"""A Hugging Face model folder made of weights and of everything else in another folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from common.errors import PreflightError
+from learner.atomic_folder import atomic_folder
+
+_WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"}
+
+
+def write_model_folder(path: Path, *, like: Path, weights: dict[str, Tensor], dtype: str) -> None:
+    """Write `weights` beside the configuration and tokenizer of the folder `like`; whole or not at all.
+
+    A tensor that comes under two names is stored under the first; loading ties it again. Raises
+    PreflightError when the disk refuses.
+    """
+    stored: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if not any(tensor is other for other in stored.values()):
+            stored[name] = tensor.contiguous()
+    try:
+        with atomic_folder(path) as draft:
+            for file in like.iterdir():
+                if (
+                    file.is_file()
+                    and file.suffix not in _WEIGHT_FILES
+                    and not file.name.endswith(".index.json")
+                ):
+                    shutil.copyfile(file, draft / file.name)
+            config = json.loads((like / "config.json").read_text())
+            config.pop("torch_dtype", None)
+            config["dtype"] = dtype
+            (draft / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+            save_file(stored, draft / "model.safetensors", metadata={"format": "pt"})
+    except OSError as error:
+        raise PreflightError(f"model folder {path}: {error}") from error

@@ -1,0 +1,224 @@
+"""Rank 0 commands, every rank obeys: micro-batches and orders go out, collectives bring results back.
+
+Rank 0 has one thread for all torch work (`TrainerThread`), so that the event loop of the learner never
+waits for a matrix. The other ranks run `serve`: they wait for a command, carry it out with rank 0, and wait
+again until they are told to stop. When rank 0 dies, its connections close and every rank fails at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import torch.distributed as dist
+from torch import Tensor
+
+from common.model_config import ModelConfig
+from learner.batch import Batch, MicroBatch
+from learner.checkpoint import CheckpointStore, TrainerState, load_checkpoint
+from learner.command_channel import CommandChannel, connect
+from learner.config import LearnerConfig
+from learner.loss import objective
+from learner.statistics import LogprobMismatch, StepStatistics
+from learner.trainer import Trainer, TrainerOptions
+
+T = TypeVar("T")
+WeightConsumer = Callable[[Iterator[tuple[str, Tensor]]], T]
+
+
+def open_trainer(folder: Path, learner: LearnerConfig, model: ModelConfig) -> Trainer:
+    """Connect this rank and build its trainer of the policy in `folder`; collective."""
+    options = TrainerOptions(
+        optimizer=learner,
+        num_steps=learner.steps,
+        dtype=model.dtype,
+        attention=learner.attention,
+        trains_entropy=learner.loss.entropy > 0,
+        gradient_checkpointing=learner.gradient_checkpointing,
+        num_threads=learner.num_threads,
+    )
+    return Trainer(folder, objective(learner.loss), options, connect(learner.device))
+
+
+class Ranks:
+    """All ranks as one trainer, seen from rank 0; blocking, one thread. Others must be in `serve`."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._channel = CommandChannel()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The whole shape of every parameter, by name."""
+        return self._trainer.shapes
+
+    def step(self, batch: Batch, *, step: int, temperature: float) -> StepStatistics:
+        """One optimizer step on `batch`; ValueError when it holds no action token."""
+        count = batch.num_action_tokens
+        if count < 1:
+            raise ValueError(f"step {step} has no action token to train on")
+        self._deal("step", batch, step=step, temperature=temperature, num_action_tokens=count)
+        return self._trainer.step(batch.ranks[0], num_action_tokens=count, step=step, temperature=temperature)
+
+    def mismatch(self, batch: Batch, *, version: int, temperature: float) -> LogprobMismatch:
+        """How far this policy, which is `version`, is from the recorded logprobs of that version."""
+        self._deal("mismatch", batch, version=version, temperature=temperature)
+        return self._trainer.mismatch(batch.ranks[0], version=version, temperature=temperature)
+
+    def gather(self, dtype: str, consume: WeightConsumer[T]) -> T:
+        """What `consume` makes of all weights, (Hugging Face name, whole CPU tensor) one by one."""
+        self._order("gather", dtype=dtype)
+        weights = self._trainer.named_weights(dtype)
+        try:
+            return consume(weights)
+        finally:
+            # The other ranks take part in every tensor, whatever became of the consumer.
+            for _ in weights:
+                pass
+
+    def save_huggingface(self, path: Path) -> None:
+        """Write a Hugging Face folder, whole or not at all."""
+        self._order("save_huggingface", path=str(path))
+        self._trainer.save_huggingface(path)
+
+    def state(self) -> TrainerState:
+        """All that later steps depend on."""
+        self._order("state")
+        return self._trainer.state()
+
+    def load_state(self, state: TrainerState) -> None:
+        """Continue from `state`; CheckpointError, with nothing changed, when it is another model's."""
+        state.refuse_unless(self.shapes)
+        self._order("load_state", step=state.step, num_skipped=state.num_skipped)
+        self._trainer.load_state(state, step=state.step, num_skipped=state.num_skipped)
+
+    def stop(self) -> None:
+        """Let the other ranks leave `serve`, and leave the process group."""
+        self._order("stop")
+        dist.destroy_process_group()
+
+    def _order(self, kind: str, **arguments: Any) -> None:
+        self._channel.send([{"kind": kind, **arguments}] * dist.get_world_size())
+
+    def _deal(self, kind: str, batch: Batch, **arguments: Any) -> None:
+        own: list[tuple[MicroBatch, ...]] = [(), *batch.ranks[1:]]
+        if len(batch.ranks) != dist.get_world_size():
+            raise ValueError(
+                f"the batch was packed for {len(batch.ranks)} ranks, there are {dist.get_world_size()}"
+            )
+        self._channel.send(
+            [
+                {"kind": kind, **arguments, "microbatches": [part.to_bytes() for part in parts]}
+                for parts in own
+            ]
+        )
+
+
+def serve(trainer: Trainer) -> None:
+    """Carry out rank 0's commands until it says stop; for every rank but 0."""
+    channel = CommandChannel()
+    while True:
+        command = channel.receive()
+        kind = command.pop("kind")
+        if kind in ("step", "mismatch"):
+            microbatches = [MicroBatch.from_bytes(part) for part in command.pop("microbatches")]
+            getattr(trainer, kind)(microbatches, **command)
+        elif kind == "gather":
+            for _ in trainer.named_weights(command["dtype"]):
+                pass
+        elif kind == "save_huggingface":
+            trainer.save_huggingface(Path(command["path"]))
+        elif kind == "state":
+            trainer.state()
+        elif kind == "load_state":
+            trainer.load_state(None, **command)
+        else:
+            assert kind == "stop", kind
+            dist.destroy_process_group()
+            return
+
+
+class TrainerThread:
+    """`Ranks` for asynchronous callers: every call runs on one thread of its own, in the order of the calls.
+
+        async with TrainerThread(lambda: open_trainer(folder, learner, model)) as trainer:
+            statistics = await trainer.step(batch, 1, 1.0)
+
+    A call that is cancelled still finishes on the thread; the next one waits for it. Leaving the block
+    stops the other ranks.
+    """
+
+    def __init__(self, build: Callable[[], Trainer]) -> None:
+        self._build = build
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="trainer")
+        self._ranks: Ranks | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._ranks = await self._call(lambda: Ranks(self._build()))
+        except BaseException:
+            self._executor.shutdown(wait=False)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            # After a failure the other ranks may be gone; the first error is the one to tell.
+            with suppress(*(() if error is None else (RuntimeError,))):
+                await self._call(self._here.stop)
+        finally:
+            self._executor.shutdown(wait=False)
+
+    async def step(self, batch: Batch, step: int, temperature: float) -> StepStatistics:
+        """See `Ranks.step`."""
+        return await self._call(lambda: self._here.step(batch, step=step, temperature=temperature))
+
+    async def mismatch(self, batch: Batch, version: int, temperature: float) -> float:
+        """The mean of `Ranks.mismatch`, nats."""
+        found = await self._call(lambda: self._here.mismatch(batch, version=version, temperature=temperature))
+        return found.mean
+
+    async def gather(self, dtype: str, consume: WeightConsumer[T]) -> T:
+        """See `Ranks.gather`; `consume` runs on the trainer's thread."""
+        return await self._call(lambda: self._here.gather(dtype, consume))
+
+    async def save_huggingface(self, path: Path) -> None:
+        """See `Ranks.save_huggingface`."""
+        await self._call(lambda: self._here.save_huggingface(path))
+
+    async def save_checkpoint(self, store: CheckpointStore, version: int) -> None:
+        """Keep all that a resume at `version` needs; the ledger position is the same step."""
+        await self._call(lambda: store.save(self._here.state(), ledger={"step": version}))
+
+    async def load_checkpoint(self, store: CheckpointStore) -> int | None:
+        """Continue from the newest checkpoint; its ledger position (a step), or None when there is none.
+
+        Raises CheckpointError, with nothing changed, when it is torn or another model's.
+        """
+        return await self._call(lambda: self._restore(store))
+
+    async def run(self, work: Callable[[Ranks], T]) -> T:
+        """Anything else that must not overlap with a step: `work(ranks)` on the trainer's thread."""
+        return await self._call(lambda: work(self._here))
+
+    def _restore(self, store: CheckpointStore) -> int | None:
+        newest = store.latest()
+        if newest is None:
+            return None
+        checkpoint = load_checkpoint(newest)
+        self._here.load_state(checkpoint.state)
+        checkpoint.restore_random()
+        return int(checkpoint.ledger["step"])
+
+    @property
+    def _here(self) -> Ranks:
+        assert self._ranks is not None, "the trainer is used outside its `async with` block"
+        return self._ranks
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
