@@ -7,6 +7,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from common.log import configure_logging
+
 from actors.actor import Actor
 from actors.config import ActorRoleConfig
 from actors.engine.engine import Engine
@@ -16,7 +18,6 @@ from actors.weight_sync import WeightSync
 from common.bus.tcp import TcpActorBus
 from common.config import load
 from common.errors import PronghornError
-from common.log import configure_logging
 from common.prompt import Dialogue
 from envhub.client import HubClient
 
@@ -57,7 +58,13 @@ async def _run(config: ActorRoleConfig, name: str) -> None:
     async with hub:
         try:
             await engine.start()
-            actor = Actor(config.actor, config.bus, bus, make_table(config, name, hub, engine, model), WeightSync(bus, engine, weights))
+            actor = Actor(
+                config.actor,
+                config.bus,
+                bus,
+                make_table(config, name, hub, engine, model),
+                WeightSync(bus, engine, weights),
+            )
             await actor.run()
         finally:
             await bus.close()

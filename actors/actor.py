@@ -52,7 +52,9 @@ class _Kept:
 class Actor:
     """Plays whatever it is granted until it is told to stop."""
 
-    def __init__(self, config: ActorConfig, bus_config: BusConfig, bus: ActorBus, table: Table, sync: WeightSync) -> None:
+    def __init__(
+        self, config: ActorConfig, bus_config: BusConfig, bus: ActorBus, table: Table, sync: WeightSync
+    ) -> None:
         self._config = config
         self._bus_config = bus_config
         self._bus = bus
@@ -63,7 +65,7 @@ class Actor:
         self._withheld = 0
 
     async def run(self) -> str:
-        """Play until the learner says stop; returns its reason. Raises what broke the engine or the bus for good."""
+        """Play until the learner says stop; returns its reason. Raises what broke the bus for good."""
         await self._bus.start()
         async with background(self._sync.follow(), self._heartbeats(), self._resubmit()):
             await self._bus.send(Ready(credits=self._config.max_sessions))
@@ -115,7 +117,7 @@ class Actor:
             await self._bus.send(Submit(trajectory=trajectory))
         except (EnvironmentFault, EngineFault) as fault:
             await self._report(lease, str(fault))
-        except Exception as error:  # noqa: BLE001 - where an episode is played: one broken episode is data
+        except Exception as error:
             log.exception("broke group=%d member=%d", *key)
             await self._report(lease, f"{type(error).__name__}: {error}")
         finally:
@@ -128,7 +130,7 @@ class Actor:
         await asyncio.sleep(FAULT_BACKOFF_S)
 
     async def _ask_for_more(self) -> None:
-        """Hand free places to the learner, unless it owes so many acknowledgements that we must be rid of some first."""
+        """Ask for leases for our free places, unless too many trajectories still wait to be acknowledged."""
         if self._withheld and len(self._unacknowledged) < self._config.max_unacknowledged:
             credits, self._withheld = self._withheld, 0
             await self._bus.send(Ready(credits=credits))

@@ -14,7 +14,8 @@ from envhub.config import HubConfig
 class EngineConfig(Section):
     """The inference engine inside an actor."""
 
-    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    kind: Literal["vllm", "transformers"] = "vllm"
+    """`vllm`: on a GPU and on a CPU; `transformers`: where there is no vLLM wheel, slower."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     max_model_len: int = Field(default=2048, ge=16)
     max_num_seqs: int = Field(default=64, ge=1)
@@ -26,7 +27,7 @@ class EngineConfig(Section):
     is_eager: bool = True
     """Skip compilation: seconds instead of a minute to start, somewhat slower per token."""
     clears_cache_on_update: bool = False
-    """True: requests in flight recompute their prefix under the new weights; False: they go on over the old cache."""
+    """True: requests in flight recompute their prefix under new weights; False: they go on over the old cache."""
     num_threads: int = Field(default=1, ge=1)
     """OpenMP threads of the engine; two collapse as soon as another process wants a core."""
     cpu_cores: tuple[int, ...] = ()
@@ -55,7 +56,7 @@ class ActorConfig(Section):
     episode_s: float = Field(default=600.0, gt=0)
     """An episode longer than this is truncated by time."""
     max_unacknowledged: int = Field(default=512, ge=1)
-    """Finished trajectories kept for a learner that does not answer; past that the actor stops taking leases."""
+    """Finished trajectories kept for a learner that does not answer; past that no lease is taken."""
     engine: EngineConfig = EngineConfig()
 
 

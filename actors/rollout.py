@@ -17,31 +17,9 @@ from common.action_format import ActionFormat, malformed_reply, parse
 from common.arrays import Int32
 from common.messages import Lease
 from common.prompt import Dialogue
-from common.trajectory import Outcome, TaskReference, Trajectory, Turn
-from envhub.client import StepResult
-
-
-class Session(Protocol):
-    """One episode's environment, wherever it runs."""
-
-    instructions: str
-    observation: str
-
-    async def step(self, action: str) -> StepResult:
-        """Act once; EnvironmentFault when the environment or the way to it broke."""
-        ...
-
-    async def close(self) -> None:
-        """Free it; never raises for a session that is gone."""
-        ...
-
-
-class Hub(Protocol):
-    """Where sessions come from: `HubClient` over HTTP, `LocalHub` in this process."""
-
-    async def create(self, task: TaskReference, action_format: str) -> Session:
-        """A session at the start of `task`; EnvironmentFault when there is none to be had."""
-        ...
+from common.trajectory import Outcome, Trajectory, Turn
+from envhub.environment import StepResult
+from envhub.hub import Hub, HubSession
 
 
 class DialogueSource(Protocol):
@@ -94,7 +72,7 @@ async def play(lease: Lease, table: Table) -> Trajectory:
 class Episode:
     """The state of one episode in play: its context, its turns, its result so far."""
 
-    def __init__(self, lease: Lease, table: Table, session: Session) -> None:
+    def __init__(self, lease: Lease, table: Table, session: HubSession) -> None:
         self.turns: list[Turn] = []
         self.score = 0.0
         self.is_success = False

@@ -27,7 +27,7 @@ class WeightSync:
         self.last_seconds = 0.0
         """Announcement received to engine resumed, of the last update."""
         self.last_first_token_s = 0.0
-        """End of the optimizer step to engine ready to sample with that version, on the wall clocks of both hosts."""
+        """End of the optimizer step to an engine that samples with that version, by both hosts' wall clocks."""
         self.num_failed = 0
         self._bus = bus
         self._engine = engine
@@ -41,7 +41,7 @@ class WeightSync:
             announcement = await self._bus.next_policy()
             self.horizon = announcement.horizon
             manifest = announcement.manifest
-            # Not by the version alone: a learner that resumed makes the same version anew, with other weights.
+            # Not by the version alone: a learner that resumed makes the same version anew, of other weights.
             if manifest is not None and (manifest.version, manifest.tensors) != self._loaded:
                 await self._load(manifest, announcement.published_at)
 
@@ -53,7 +53,9 @@ class WeightSync:
         except WeightError as error:
             # The version may have been replaced and unlinked meanwhile; the next announcement is on its way.
             self.num_failed += 1
-            log.warning("kept version=%d refused=%d reason=%s", self._engine.policy_version, manifest.version, error)
+            log.warning(
+                "kept version=%d refused=%d reason=%s", self._engine.policy_version, manifest.version, error
+            )
             return
         self.last_seconds = time.monotonic() - began
         self.last_first_token_s = time.time() - published_at

@@ -1,12 +1,14 @@
-"""The publisher: after a step, the new weights go into host shared memory once and every actor hears of them."""
+"""The publisher: after a step, new weights go into host shared memory once and every actor hears of it."""
 
 import logging
 import time
+from collections.abc import Iterator
 
-from common.weights.store import WeightStore
+from torch import Tensor, uint8
 
 from common.bus.bus import LearnerBus
-from common.messages import PolicyAnnouncement, Sampling
+from common.messages import PolicyAnnouncement, Sampling, WeightManifest
+from common.weights.store import NamedArray, WeightStore
 from learner.ranks import TrainerThread
 
 log = logging.getLogger(__name__)
@@ -16,12 +18,13 @@ class Publisher:
     """Announces policy versions; the newest wins, and a late joiner hears the newest at once."""
 
     def __init__(
-        self, bus: LearnerBus, store: WeightStore, trainer: TrainerThread, sampling: Sampling
+        self, bus: LearnerBus, store: WeightStore, trainer: TrainerThread, sampling: Sampling, dtype: str
     ) -> None:
         self._bus = bus
         self._store = store
         self._trainer = trainer
         self._sampling = sampling
+        self._dtype = dtype
 
     async def publish(self, version: int, horizon: int, *, finished_at: float) -> float:
         """Gather the parameters of all ranks, write them, announce them; returns the seconds it took.
@@ -29,15 +32,26 @@ class Publisher:
         `finished_at` is when the optimizer step ended (seconds since the epoch); actors measure from there.
         """
         began = time.monotonic()
-        manifest = await self._trainer.write_weights(self._store, version)
-        announcement = PolicyAnnouncement(
-            version=version,
-            horizon=horizon,
-            sampling=self._sampling,
-            manifest=manifest,
-            published_at=finished_at,
+
+        def write(weights: Iterator[tuple[str, Tensor]]) -> WeightManifest:
+            return self._store.write(version, (_as_bytes(name, tensor) for name, tensor in weights))
+
+        manifest = await self._trainer.gather(self._dtype, write)
+        await self._bus.announce(
+            PolicyAnnouncement(
+                version=version,
+                horizon=horizon,
+                sampling=self._sampling,
+                manifest=manifest,
+                published_at=finished_at,
+            )
         )
-        await self._bus.announce(announcement)
         seconds = time.monotonic() - began
         log.info("published version=%d bytes=%d seconds=%.3f", version, manifest.num_bytes, seconds)
         return seconds
+
+
+def _as_bytes(name: str, tensor: Tensor) -> NamedArray:
+    """The tensor's memory as it is; NumPy has no bfloat16, bytes do."""
+    flat = tensor.contiguous().view(-1).view(uint8).numpy()
+    return name, str(tensor.dtype).removeprefix("torch."), flat, tuple(tensor.shape)

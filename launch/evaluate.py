@@ -1,0 +1,102 @@
+"""`pronghorn eval CONFIG.toml [--model=FOLDER]`: success on held-out tasks, with its interval, without a learner."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from actors.__main__ import make_table
+from actors.config import ActorRoleConfig
+from actors.engine.factory import make_engine
+from actors.rollout import Table, play
+from common.config import load, validate
+from common.errors import ConfigurationError, EngineFault, EnvironmentFault
+from common.messages import Lease
+from common.trajectory import Member, TaskReference, Trajectory
+from envhub.hub import references
+from envhub.local import LocalHub
+from launch.config import RunConfig
+from launch.stages import spread_over_depths
+from learner.evaluation import summarize
+
+MAX_ATTEMPTS = 3
+"""Of one episode whose environment or engine broke; a fault is never counted as a failure of the policy."""
+
+
+def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Play the held-out tasks once and print the result; the exit code."""
+    config = load(RunConfig, options.config, overrides)
+    model = Path(options.model) if options.model else newest_model(config)
+    if not (model / "config.json").exists():
+        raise ConfigurationError(f"--model={model}: not a model folder (no config.json)")
+    values = asyncio.run(_evaluate(config, model))
+    print_result(model, values)
+    return 0
+
+
+def newest_model(config: RunConfig) -> Path:
+    """The run's final model, or what it began with; ConfigurationError when the run has none."""
+    folder = config.run.folder
+    for candidate in (folder.final_model, folder.policy_zero):
+        if candidate.exists():
+            return candidate
+    raise ConfigurationError(f"{folder.path}: the run has no model yet; give --model=FOLDER")
+
+
+async def _evaluate(config: RunConfig, model: Path) -> dict[str, Any]:
+    engine = make_engine(model, config.actor.engine)
+    hub = LocalHub()
+    role = validate(ActorRoleConfig, config.model_dump())
+    tasks = await hub.catalogue(config.tasks.environment, "test", config.tasks.depths)
+    chosen = references(
+        config.tasks.environment, spread_over_depths(tasks, config.evaluation.num_tasks or 100, config.run.seed)
+    )
+    await engine.start()
+    try:
+        table = make_table(role, "evaluation", hub, engine, model)
+        return summarize(await play_all(config, table, chosen))
+    finally:
+        await engine.close()
+
+
+async def play_all(config: RunConfig, table: Table, tasks: Sequence[TaskReference]) -> list[Trajectory]:
+    """One trajectory per task, at most `actor.max_sessions` at a time."""
+    places = asyncio.Semaphore(config.actor.max_sessions)
+    sampling = config.sampling.model_copy(update={"temperature": config.evaluation.temperature})
+    horizon = config.evaluation.horizon or config.horizon.rounds[-1]
+
+    async def one(index: int, task: TaskReference) -> Trajectory:
+        identity = Member(run=config.run.name, group=index, member=0)
+        lease = Lease(identity=identity, task=task, horizon=horizon, sampling=sampling, purpose="evaluation")
+        async with places:
+            return await _persistently(lease, table)
+
+    async with asyncio.TaskGroup() as group:
+        playing = [group.create_task(one(index, task)) for index, task in enumerate(tasks)]
+    return [task.result() for task in playing]
+
+
+async def _persistently(lease: Lease, table: Table) -> Trajectory:
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            return await play(lease, table)
+        except (EnvironmentFault, EngineFault):
+            if attempt == MAX_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def print_result(model: Path, values: dict[str, Any]) -> None:
+    """A table: all tasks, then each kind."""
+    table = RichTable(title=f"held-out success of {model}")
+    for column in ("tasks", "n", "success", "95 % interval"):
+        table.add_column(column)
+    interval = f"{values['low']:.3f} - {values['high']:.3f}"
+    table.add_row("all", str(values["num_tasks"]), f"{values['success']:.3f}", interval)
+    for kind, result in values["by_kind"].items():
+        table.add_row(kind, str(result["num_tasks"]), f"{result['success']:.3f}", "")
+    Console().print(table)

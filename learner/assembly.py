@@ -1,0 +1,91 @@
+"""Puts a learner together from its configuration; where it resumes is read from the run directory."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.bus.bus import LearnerBus
+from common.errors import ConfigurationError
+from common.metrics import MetricsWriter
+from common.trajectory import TaskReference
+from common.weights.store import WeightStore
+from learner.checkpoint import CheckpointStore
+from learner.config import LearnerRoleConfig
+from learner.dispatcher import Dispatcher
+from learner.door import Door
+from learner.horizon import horizon_at
+from learner.learner import Learner, Parts
+from learner.leases import LeaseBook
+from learner.ledger import Ledger
+from learner.publisher import Publisher
+from learner.ranks import TrainerThread
+from learner.summary import evidence
+from learner.task_order import TaskOrder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The tasks that were frozen when the run began."""
+
+    train: tuple[TaskReference, ...]
+    heldout: tuple[TaskReference, ...]
+
+
+def read_tasks(path: Path) -> Tasks:
+    """The run's `tasks.json`; ConfigurationError when there is none or it holds no training task."""
+    try:
+        rows = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no task list; `pronghorn run` writes it") from None
+    tasks = {
+        name: tuple(TaskReference.model_validate(row) for row in rows[name]) for name in ("train", "heldout")
+    }
+    if not tasks["train"]:
+        raise ConfigurationError(f"{path}: the list of training tasks is empty")
+    return Tasks(**tasks)
+
+
+async def assemble(
+    config: LearnerRoleConfig,
+    bus: LearnerBus,
+    store: WeightStore,
+    trainer: TrainerThread,
+    metrics: MetricsWriter,
+) -> Learner:
+    """A learner that continues where the run's newest whole checkpoint is, or begins at version 0.
+
+    What was consumed after that checkpoint is given back to the queue: it is trained on once in the history
+    that counts.
+    """
+    folder = config.run.folder
+    tasks = read_tasks(folder.tasks)
+    checkpoints = CheckpointStore(folder.checkpoints, keep=config.learner.keep_checkpoints)
+    version = await trainer.restore(checkpoints)
+    ledger = Ledger(folder.ledger, config.run.name)
+    again = ledger.rewind(version)
+    log.info("assembled version=%d groups_given_back=%d", version, again)
+    dispatcher = Dispatcher(
+        config.learner,
+        ledger,
+        LeaseBook(config.run.name, time.monotonic),
+        TaskOrder(tasks.train, config.run.seed),
+        config.sampling,
+        horizon=horizon_at(config.horizon, version + 1, evidence(ledger)),
+        version=version,
+    )
+    parts = Parts(
+        bus=bus,
+        trainer=trainer,
+        ledger=ledger,
+        dispatcher=dispatcher,
+        door=Door(bus, dispatcher, config.bus),
+        publisher=Publisher(bus, store, trainer, config.sampling, config.model.dtype),
+        metrics=metrics,
+        checkpoints=checkpoints,
+        heldout=tasks.heldout,
+    )
+    return Learner(config, parts, version=version)
