@@ -39,7 +39,7 @@ class MetricsWriter:
         self._wandb = _open_wandb(run, effective_mode(wandb_mode), project, name, dict(config))
 
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Record `values` under their metric names at learner step `step`; a value that is not finite becomes null."""
+        """Record `values` under their metric names at a learner step; what is not finite becomes null."""
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         self._file.write(json.dumps({"step": step, "time": time.time(), **finite}) + "\n")
         self._file.flush()
@@ -90,7 +90,9 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
         return None
     import wandb  # a second of import time that only the process with the curves pays
 
-    settings = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=60)
+    settings = wandb.Settings(
+        silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=60
+    )
     try:
         opened = wandb.init(
             project=project,

@@ -18,7 +18,7 @@ ROLES = {"hub": "envhub", "actor": "actors", "sft": "learner.offline.sft"}
 COMMANDS = {
     "run": "launch.pipeline",
     "eval": "launch.evaluate",
-    "data": "launch.data",
+    "data": "launch.demonstrations",
     "doctor": "launch.doctor",
 }
 """Commands that call `main(options, overrides) -> exit code` of a module."""
@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="train: the whole system on this machine; run it again to resume")
-    run.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml", help="read left to right, the later wins")
+    run.add_argument(
+        "config", nargs="+", type=Path, metavar="CONFIG.toml", help="read left to right, the later wins"
+    )
 
     for name, text in (
         ("hub", "the environment server alone"),

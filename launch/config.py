@@ -16,7 +16,7 @@ class SupervisionConfig(Section):
     """How `pronghorn run` looks after its processes."""
 
     max_restarts: int = Field(default=5, ge=0)
-    """A hub or an actor that dies is started again at most so often in a row; then the run ends with the reason."""
+    """So often in a row a hub or an actor that dies is started again; then the run ends with the reason."""
     backoff_s: float = Field(default=1.0, ge=0)
     """Wait before the first restart; doubled each time, up to `max_backoff_s`."""
     max_backoff_s: float = Field(default=30.0, ge=0)
@@ -51,8 +51,8 @@ class RunConfig(Section):
     def _ratio_is_honest(self) -> "RunConfig":
         if self.sampling.top_p < 1 or self.sampling.top_k > 0:
             raise ValueError(
-                f"sampling.top_p = {self.sampling.top_p}, sampling.top_k = {self.sampling.top_k}: truncated sampling "
-                "makes the importance ratio a lie; allowed are top_p = 1 and top_k = 0"
+                f"sampling.top_p = {self.sampling.top_p}, sampling.top_k = {self.sampling.top_k}: truncated "
+                "sampling makes the importance ratio a lie; allowed are top_p = 1 and top_k = 0"
             )
         if self.sampling.max_episode_tokens > self.actor.engine.max_model_len:
             raise ValueError(

@@ -18,14 +18,13 @@ from pathlib import Path
 
 from launch.guard import MARK, kill_marked
 
-
 START_LINE = "=== started"
-"""Written into a log before each start, so that the death of this process is not explained by an older one."""
+"""Written into a log before each start, so that no death is explained by the log of an earlier process."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start, where its output goes, what it may use, and how it is asked to stop."""
+    """What to start, where its output goes, what it may use, and how long it may take to stop."""
 
     name: str
     arguments: tuple[str, ...]
@@ -34,9 +33,8 @@ class Command:
     """OpenMP threads."""
     cpu_cores: tuple[int, ...] = ()
     """Cores it is pinned to; empty: all."""
-    stop_signal: signal.Signals = signal.SIGTERM
     stop_s: float = 20.0
-    """After the signal it has this long before it is killed."""
+    """After SIGINT, which every role answers by leaving in good order, it has this long before it is killed."""
 
 
 class Launcher:
@@ -90,7 +88,7 @@ class Launcher:
         """Ask it to stop, wait at most `stop_s`, then kill it and all that it left behind."""
         try:
             if process.returncode is None:
-                process.send_signal(command.stop_signal)
+                process.send_signal(signal.SIGINT)
                 async with asyncio.timeout(command.stop_s):
                     await process.wait()
         except TimeoutError:

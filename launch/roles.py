@@ -1,6 +1,5 @@
-"""How each part of a run is started: its command line, its log, its threads and cores, how it is asked to stop."""
+"""How each part of a run is started: command line, log file, threads and cores, time to stop."""
 
-import signal
 import sys
 
 from launch.config import RunConfig
@@ -33,7 +32,7 @@ def prepare(config: RunConfig) -> Command:
 def sft(config: RunConfig) -> Command:
     """The warm start: supervised learning on the demonstrations; has the machine to itself."""
     threads = config.learner.num_threads + config.actor.engine.num_threads
-    return _command(config, "sft", ["-m", "learner.offline.sft"], num_threads=threads, stop_signal=signal.SIGINT)
+    return _command(config, "sft", ["-m", "learner.offline.sft"], num_threads=threads)
 
 
 def learner(config: RunConfig) -> Command:
@@ -44,7 +43,6 @@ def learner(config: RunConfig) -> Command:
         learner_arguments(config.learner.num_ranks),
         num_threads=config.learner.num_threads,
         cpu_cores=config.learner.cpu_cores,
-        stop_signal=signal.SIGINT,
         stop_s=config.supervision.learner_stop_s,
     )
 
@@ -80,7 +78,6 @@ def _command(
     *,
     num_threads: int = 1,
     cpu_cores: tuple[int, ...] = (),
-    stop_signal: signal.Signals = signal.SIGTERM,
     stop_s: float | None = None,
 ) -> Command:
     folder = config.run.folder
@@ -90,6 +87,5 @@ def _command(
         log=folder.logs / f"{name}.log",
         num_threads=num_threads,
         cpu_cores=cpu_cores,
-        stop_signal=stop_signal,
         stop_s=config.supervision.stop_s if stop_s is None else stop_s,
     )

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import ConfigurationError, PronghornError
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 TAIL_BYTES = 64 << 10
 
 
-class ProcessFailed(PronghornError):
-    """A process of the run died for good; names it, how it ended, the reason from its log and where the log is."""
+class ProcessError(PronghornError):
+    """A process died for good; names it, how it ended, the reason from its log and where the log is."""
 
     def __init__(self, command: Command, code: int, what: str = "failed") -> None:
         reason = reason_of(command.log)
@@ -31,21 +32,22 @@ class ProcessFailed(PronghornError):
 class Supervisor:
     """Owns the children of one run and counts how often each was started again."""
 
-    def __init__(self, launcher: Launcher, config: SupervisionConfig) -> None:
+    def __init__(self, launcher: Launcher, config: SupervisionConfig, notice: Callable[[str], None]) -> None:
         self._launcher = launcher
         self._config = config
+        self._notice = notice
         self.restarts: Counter[str] = Counter()
 
     async def finish(self, command: Command) -> None:
-        """Run it to its end; ProcessFailed when it ends badly. Cancelled: it is asked to stop, then killed."""
+        """Run it to its end; ProcessError when it ends badly. Cancelled: it is asked to stop, then killed."""
         code = await self._run(command)
         if code != 0:
-            raise ProcessFailed(command, code)
+            raise ProcessError(command, code)
 
     async def keep_running(self, command: Command) -> None:
         """Start it, and again whenever it dies, with growing pauses; ends quietly when it leaves with code 0.
 
-        Raises ProcessFailed when it has died more than `max_restarts` times without having lived
+        Raises ProcessError when it has died more than `max_restarts` times without having lived
         `stable_s` in between, and at once when it left with the exit code of a wrong configuration.
         """
         deaths_in_a_row = 0
@@ -57,15 +59,14 @@ class Supervisor:
                 return
             deaths_in_a_row = 1 if time.monotonic() - started > self._config.stable_s else deaths_in_a_row + 1
             if code == ConfigurationError.exit_code:
-                raise ProcessFailed(command, code)
+                raise ProcessError(command, code)
             if deaths_in_a_row > self._config.max_restarts:
-                raise ProcessFailed(command, code, f"died {deaths_in_a_row} times")
+                raise ProcessError(command, code, f"died {deaths_in_a_row} times")
             pause_s = min(self._config.backoff_s * 2 ** (deaths_in_a_row - 1), self._config.max_backoff_s)
             self.restarts[command.name] += 1
-            log.warning(
-                "%s died, starting again: ended=%r reason=%r pause_s=%g restarts=%d",
-                command.name, describe_exit(code), reason_of(command.log), pause_s, self.restarts[command.name],
-            )  # fmt: skip
+            why = f"{command.name} died ({describe_exit(code)}): {reason_of(command.log)}"
+            log.warning("%s pause_s=%g restarts=%d", why, pause_s, self.restarts[command.name])
+            self._notice(f"{why}; starting it again, {self.restarts[command.name]}x")
             await asyncio.sleep(pause_s)
 
     async def _run(self, command: Command) -> int:
@@ -96,10 +97,14 @@ def reason_of(log_file: Path) -> str:
     except OSError:
         return "it left no log"
     # torchrun reports the death of its ranks after the rank has said why.
-    said = [line.strip() for line in text.rpartition(START_LINE)[2].splitlines() if line.strip() and "torch.distributed.elastic" not in line]
-    patterns = (r"pronghorn: ", r"[\w.]*(Error|Exception|Fault|Interrupt|Failed)\b.*", r"\S")
+    said = [
+        line.strip()
+        for line in text.rpartition(START_LINE)[2].splitlines()
+        if line.strip() and "torch.distributed.elastic" not in line
+    ]
+    patterns = (r"pronghorn( \w+)?: ", r"[\w.]*(Error|Exception|Fault|Interrupt|Failed)\b.*", r"\S")
     for pattern in patterns:
         for line in reversed(said):
             if re.match(pattern, line):
-                return line.removeprefix("pronghorn: ")[:400]
+                return re.sub(patterns[0], "", line)[:400]
     return "it wrote nothing"

