@@ -130,23 +130,21 @@ class Trajectory(Record):
 
     def tokens(self) -> NDArray[np.int32]:
         """[T] every token in order: prompt and action of each turn."""
-        return np.concatenate(
-            [part for turn in self.turns for part in (turn.prompt_tokens, turn.action_tokens)]
-        )
+        parts = [part for turn in self.turns for part in (turn.prompt_tokens, turn.action_tokens)]
+        return np.concatenate([np.empty(0, np.int32), *parts])
 
     def is_action(self) -> NDArray[np.bool_]:
         """[T] True where the policy sampled the token."""
-        return np.concatenate(
-            [
-                np.full(len(part), acted)
-                for turn in self.turns
-                for part, acted in ((turn.prompt_tokens, False), (turn.action_tokens, True))
-            ]
-        )
+        parts = [
+            np.full(len(part), acted)
+            for turn in self.turns
+            for part, acted in ((turn.prompt_tokens, False), (turn.action_tokens, True))
+        ]
+        return np.concatenate([np.empty(0, np.bool_), *parts])
 
     def behaviour_logprobs(self) -> NDArray[np.float32]:
         """[A] in the order of the action tokens."""
-        return np.concatenate([turn.behaviour_logprobs for turn in self.turns])
+        return np.concatenate([np.empty(0, np.float32), *(turn.behaviour_logprobs for turn in self.turns)])
 
     def token_versions(self) -> NDArray[np.int32]:
         """[A] the policy version that sampled each action token."""

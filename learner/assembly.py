@@ -1,5 +1,6 @@
 """Puts a learner together from its configuration; where it resumes is read from the run directory."""
 
+import asyncio
 import json
 import logging
 import time
@@ -11,7 +12,7 @@ from common.errors import ConfigurationError
 from common.metrics import MetricsWriter
 from common.trajectory import TaskReference
 from common.weights.store import WeightStore
-from learner.checkpoint import CheckpointStore
+from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerRoleConfig
 from learner.dispatcher import Dispatcher
 from learner.door import Door
@@ -64,7 +65,7 @@ async def assemble(
     folder = config.run.folder
     tasks = read_tasks(folder.tasks)
     checkpoints = CheckpointStore(folder.checkpoints, keep=config.learner.keep_checkpoints)
-    version = await trainer.restore(checkpoints)
+    version = await _restore(checkpoints, trainer)
     ledger = Ledger(folder.ledger, config.run.name)
     again = ledger.rewind(version)
     log.info("assembled version=%d groups_given_back=%d", version, again)
@@ -89,3 +90,16 @@ async def assemble(
         heldout=tasks.heldout,
     )
     return Learner(config, parts, version=version)
+
+
+async def _restore(checkpoints: CheckpointStore, trainer: TrainerThread) -> int:
+    """Continue from the newest whole checkpoint; the policy version that it holds, 0 without one."""
+    path = checkpoints.latest()
+    if path is None:
+        return 0
+    checkpoint = await asyncio.to_thread(load_checkpoint, path)
+    await trainer.load_state(checkpoint.state)
+    checkpoint.restore_random()
+    version = int(checkpoint.ledger["step"])
+    log.info("resumed checkpoint=%s version=%d", path.name, version)
+    return version

@@ -244,7 +244,10 @@ class Learner:
 
     async def _checkpoint(self) -> None:
         """Keep everything that a resume needs, under the ledger position it belongs to."""
-        await self._parts.trainer.save_checkpoint(self._parts.checkpoints, self._version)
+        if self._version == 0:
+            return
+        state = await self._parts.trainer.state()
+        await asyncio.to_thread(self._parts.checkpoints.save, state, {"step": self._version})
 
     def _write_summary(self) -> None:
         generation_s = self._status.generation_s()

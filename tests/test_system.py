@@ -1,0 +1,208 @@
+"""Actors and learner over the memory bus, with scripted engines and a counting trainer: the protocol, whole."""
+
+import asyncio
+
+import pytest
+
+from actors.actor import Actor
+from actors.config import ActorConfig
+from actors.engine.scripted import ScriptedEngine
+from actors.rollout import Table
+from actors.weight_sync import WeightSync
+from common.aio import background
+from common.bus.config import BusConfig
+from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
+from common.messages import PolicyAnnouncement, Sampling
+from common.trajectory import TaskReference
+from common.weights.store import WeightStore
+from envhub.local import LocalHub
+from learner.config import LearnerConfig, StalenessConfig
+from learner.dispatcher import Dispatcher
+from learner.door import Door
+from learner.leases import LeaseBook
+from learner.ledger import Ledger
+from learner.task_order import TaskOrder
+from tests.actors.spelled import END, SpelledDialogue, action
+
+TASKS = [TaskReference(environment="guess_number", task=f"number-{i:03d}") for i in range(8)]
+BUS = BusConfig(heartbeat_s=0.05, resubmit_s=0.2, max_missed_heartbeats=3)
+SAMPLING = Sampling(max_action_tokens=40, max_episode_tokens=4000)
+
+
+class System:
+    """A learner's door and dispatcher on one wire; actors are added by the test."""
+
+    def __init__(self, folder, **changes):
+        values = {"groups_per_step": 2, "group_size": 2, "drops_zero_variance": False} | changes
+        values.setdefault("staleness", StalenessConfig(max_staleness=1))
+        self.folder = folder
+        self.wire = MemoryWire(BUS)
+        self.store = WeightStore(folder, root=folder)
+        self.bus = MemoryLearnerBus(BUS, "test", self.store, wire=self.wire)
+        self.ledger = Ledger(folder / "ledger.sqlite", "test")
+        self.dispatcher = Dispatcher(
+            LearnerConfig.model_validate(values),
+            self.ledger,
+            LeaseBook("test", asyncio.get_running_loop().time),
+            TaskOrder(TASKS, seed=0),
+            SAMPLING,
+            horizon=3,
+            version=0,
+        )
+        self.dispatcher.is_training = True
+        self.door = Door(self.bus, self.dispatcher, BUS)
+
+    def actor(self, name: str, *texts: str, max_sessions: int = 8) -> tuple[Actor, ScriptedEngine]:
+        """An actor whose engine says these texts over and over."""
+        bus = MemoryActorBus(BUS, name, "test", wire=self.wire)
+        engine = ScriptedEngine([action(t) for t in texts or ("guess 900",)], end_token_ids=(END,))
+        engine._is_running = True
+        table = Table(name, LocalHub(), engine, SpelledDialogue, "plain", episode_s=60)
+        sync = WeightSync(bus, engine, self.folder / name)
+        return Actor(ActorConfig(max_sessions=max_sessions), BUS, bus, table, sync), engine
+
+    async def step(self, number: int) -> list[int]:
+        """Consume one batch as the learner would; the groups."""
+        async with asyncio.timeout(20):
+            groups = await self.dispatcher.take_batch()
+        await self.dispatcher.consumed(number, groups, max_staleness=0, num_tokens=1)
+        manifest = self.store.write(number, [("w", "float32", bytes(4 * number), (number,))])
+        announcement = PolicyAnnouncement(version=number, horizon=3, sampling=SAMPLING, manifest=manifest)
+        await self.bus.announce(announcement)
+        await self.door.grant()
+        return [group.group for group in groups]
+
+    def loops(self):
+        return self.door.receive(), self.door.serve(), self.door.watch()
+
+    def close(self):
+        self.dispatcher.close()
+        self.ledger.close()
+        self.store.close()
+
+
+@pytest.fixture
+async def make(tmp_path):
+    made = []
+
+    def build(**changes) -> System:
+        made.append(System(tmp_path, **changes))
+        return made[-1]
+
+    yield build
+    for system in made:
+        system.close()
+
+
+async def running(actor: Actor) -> None:
+    await actor.run()
+
+
+async def test_two_actors_play_every_group_once_and_leave_when_told_to(make):
+    system = make()
+    await system.bus.start()
+    (a, _), (b, _) = system.actor("a"), system.actor("b")
+    consumed = []
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        playing = [actors.create_task(x.run()) for x in (a, b)]
+        for number in range(1, 6):
+            consumed += await system.step(number)
+        await system.door.stop("enough")
+    assert [task.result() for task in playing] == ["enough", "enough"]
+    assert len(consumed) == len(set(consumed)) == 10
+    rows = system.ledger.rows("SELECT COUNT(*), COUNT(DISTINCT group_id || '/' || member) FROM trajectories")
+    assert rows[0][0] == rows[0][1] >= 20
+
+
+async def test_a_version_reaches_every_engine_and_is_recorded_with_the_tokens(make):
+    system = make()
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        for number in range(1, 4):
+            await system.step(number)
+        await system.step(4)
+        await system.door.stop("enough")
+    assert engine.policy_version >= 3
+    versions = {v for group in system.ledger.groups_in("consumed", "training") for v in _versions(system, group.id)}
+    assert len(versions) > 1
+
+
+def _versions(system: System, group: int) -> set[int]:
+    return {int(v) for t in system.ledger.group(group).trajectories for v in t.token_versions()}
+
+
+async def test_a_failed_weight_load_keeps_the_version_and_the_actor_plays_on(make):
+    system = make()
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    engine.fail_next_loads(1)
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.step(1)
+        await system.step(2)
+        await system.step(3)
+        await system.door.stop("enough")
+    assert [version for version, _ in engine.loaded][0] >= 2
+
+
+async def test_faulted_episodes_are_played_again_and_never_stored(make):
+    system = make()
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    engine.fail_next(3)
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.step(1)
+        await system.step(2)
+        await system.door.stop("enough")
+    assert system.dispatcher.tally.totals["faults"] == 3
+    assert system.ledger.rows("SELECT COUNT(*) FROM leases WHERE ended = 'faulted'") == [(3,)]
+    assert system.ledger.rows("SELECT COUNT(*) FROM trajectories WHERE outcome = 'faulted'") == [(0,)]
+
+
+async def test_leases_of_a_hung_actor_are_played_by_another(make):
+    system = make()
+    await system.bus.start()
+    hung, engine = system.actor("hung")
+    engine.hold()
+    healthy, _ = system.actor("healthy")
+    async with background(*system.loops()):
+        async with background(running(hung)):
+            async with asyncio.timeout(10):
+                while not system.dispatcher.book.num_out:
+                    await asyncio.sleep(0.01)
+        # The hung actor is gone without a goodbye that anybody read: its leases come back after the silence.
+        async with asyncio.TaskGroup() as actors:
+            actors.create_task(healthy.run())
+            await system.step(1)
+            await system.door.stop("enough")
+    assert set(system.ledger.rows("SELECT DISTINCT actor FROM trajectories")) == {("healthy",)}
+
+
+async def test_what_was_finished_while_the_learner_was_away_is_delivered_once_it_is_back(make):
+    first = make()
+    await first.bus.start()
+    actor, _ = first.actor("a")
+    second = None
+    async with asyncio.TaskGroup() as actors:
+        async with background(*first.loops()):
+            playing = actors.create_task(actor.run())
+            await first.step(1)
+        await first.bus.close()
+        first.close()
+        second = make()
+        second.wire = first.wire
+        second.bus = MemoryLearnerBus(BUS, "test", second.store, wire=first.wire)
+        second.door = Door(second.bus, second.dispatcher, BUS)
+        second.dispatcher.version = 1
+        await second.dispatcher.restore()
+        await second.bus.start()
+        async with background(*second.loops()):
+            await second.step(2)
+            await second.step(3)
+            await second.door.stop("enough")
+            await playing
+    counts = second.ledger.rows("SELECT step, COUNT(*) FROM groups WHERE state = 'consumed' GROUP BY step")
+    assert counts == [(1, 2), (2, 2), (3, 2)]
