@@ -32,7 +32,8 @@ class RemoteSession:
 
     async def step(self, action: str) -> StepResult:
         """Play the next turn, at most once. After a fault the session is of no more use."""
-        body = {"index": self._index, "action": action}
+        # Half a surrogate pair is no text and cannot be sent.
+        body = {"index": self._index, "action": action.encode("utf-8", "replace").decode()}
         answer = await self._transport.call(
             "POST", f"{self._path}/step", throttle=self._environment, json=body
         )

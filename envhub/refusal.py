@@ -13,12 +13,14 @@ Code = Literal[
     "unknown_path",
     "wrong_index",
     "episode_over",
+    "environment_unavailable",
     "environment_fault",
     "worker_hung",
     "worker_died",
     "too_large",
     "hub_full",
     "hub_draining",
+    "no_worker",
 ]
 
 STATUS: Final[dict[str, int]] = {
@@ -30,12 +32,14 @@ STATUS: Final[dict[str, int]] = {
     "unknown_path": 404,
     "wrong_index": 409,
     "episode_over": 409,
+    "environment_unavailable": 500,
     "environment_fault": 410,
     "worker_hung": 410,
     "worker_died": 410,
     "too_large": 413,
     "hub_full": 503,
     "hub_draining": 503,
+    "no_worker": 503,
 }
 """410: the session is gone and will not come back; 503: try again later."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from common.errors import PronghornError
 from common.trajectory import Record, TaskReference
 from envhub.environment import Environment, Episode, ExpertMove, StepResult
 from envhub.refusal import HubRefusal
@@ -22,11 +23,13 @@ class Session:
     """An episode and the answer given last.
 
     Whatever the environment raises becomes the refusal `environment_fault`; the session is then useless.
+    ConfigurationError for an unknown task or action format.
     """
 
     def __init__(self, environment: Environment, task: TaskReference, action_format: str) -> None:
         instructions = environment.instructions(action_format)
-        self._episode: Episode = _guarded(lambda: environment.reset(task.task, task.seed))
+        environment.task(task.task)
+        self._episode: Episode = guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
         self._last_action = ""
         self._last = StepResult(observation=self._episode.observation)
@@ -38,7 +41,7 @@ class Session:
 
     @property
     def observation(self) -> str:
-        """What was shown last, malformed replies included."""
+        """What was shown last."""
         return self._last.observation
 
     def step(self, index: int, action: str) -> StepResult:
@@ -55,27 +58,29 @@ class Session:
             )
         if self._last.is_terminated:
             raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
-        self._last = _guarded(lambda: self._episode.step(action))
+        self._last = guarded(lambda: self._episode.step(action))
         self._last_action = action
         self._num_played += 1
         return self._last
 
     def actions(self) -> tuple[str, ...]:
         """Hints: some actions that are possible now."""
-        return _guarded(self._episode.actions)
+        return guarded(self._episode.actions)
 
     def expert(self) -> ExpertMove:
         """The expert's next move."""
-        return _guarded(self._episode.expert)
+        return guarded(self._episode.expert)
 
     def render(self) -> str:
         """The world as text for people."""
-        return _guarded(self._episode.render)
+        return guarded(self._episode.render)
 
 
-def _guarded(call: Callable[[], T]) -> T:
-    """Blame is assigned here: what an environment raises while played is its fault, not the policy's."""
+def guarded(call: Callable[[], T]) -> T:
+    """Blame is assigned here: what an environment raises while played is its own fault."""
     try:
         return call()
+    except PronghornError:
+        raise
     except Exception as error:
         raise HubRefusal("environment_fault", f"the environment raised {type(error).__name__}") from error

@@ -34,7 +34,8 @@ def play(book: RecipeBook, inventory: Inventory, action: str, max_amount: int = 
     Never raises for what a policy wrote and never changes its arguments. A craft must name the amounts of
     one recipe exactly; the number before the output is not compared, the recipe's own is what is made.
     """
-    text = " ".join(action.split()).lower()
+    # Half a surrogate pair cannot be shown or sent; everything else can.
+    text = " ".join(action.encode("utf-8", "replace").decode().split()).lower()
     if text == "inventory":
         return Reply(describe(inventory), inventory)
     if match := _GET.fullmatch(text):

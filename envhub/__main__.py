@@ -1,0 +1,55 @@
+"""`python -m envhub CONFIG.toml [MORE.toml] [--hub.port=8700]`: serve until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from common.log import configure_logging
+
+from common.config import load
+from common.errors import PronghornError
+from common.run_config import RoleConfig
+from envhub.config import TOKEN_VARIABLE, HubConfig
+from envhub.server import serving
+
+_log = logging.getLogger("envhub")
+
+
+class HubRoleConfig(RoleConfig):
+    """The section of a run's configuration that the hub reads."""
+
+    hub: HubConfig = HubConfig()
+
+
+def main() -> int:
+    """Serve; 0 after a clean stop, 1 when this machine cannot, 2 for a mistake in the configuration."""
+    parser = argparse.ArgumentParser(prog="python -m envhub")
+    parser.add_argument("config", nargs="+", type=Path)
+    known, overrides = parser.parse_known_args()
+    try:
+        config = load(HubRoleConfig, known.config, overrides)
+        configure_logging("hub")
+        asyncio.run(_serve(config.hub, os.environ.get(TOKEN_VARIABLE, "")))
+    except PronghornError as error:
+        sys.stderr.write(f"pronghorn hub: {error}\n")
+        return error.exit_code
+    return 0
+
+
+async def _serve(config: HubConfig, token: str) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with serving(config, token) as server:
+        _log.info("hub listened url=%s workers=%d", server.url, config.num_workers)
+        await stopped.wait()
+        _log.info("hub drained sessions=%d", len(server.sessions))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""One worker process: it holds many sessions and plays them one request at a time.
+
+Consumes requests from its socket and answers each in order; waits for nothing else. It ends when the hub's
+end of the socket closes, so no worker outlives its hub. Started by `envhub/workers.py`.
+"""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from common.action_format import ACTION_FORMATS
+from common.errors import ConfigurationError, PreflightError
+from common.trajectory import TaskReference
+from envhub import registry
+from envhub.environment import Environment
+from envhub.frames import GREETING, encode, receive
+from envhub.refusal import HubRefusal
+from envhub.session import Session, guarded
+from envhub.task import checked_split, select
+
+FindEnvironment = Callable[[str], Environment]
+
+
+class SessionHost:
+    """The sessions of one worker; `handle` answers with a result or a refusal, and never raises."""
+
+    def __init__(self, find: FindEnvironment = registry.environment) -> None:
+        self._find_environment = find
+        self._sessions: dict[str, Session] = {}
+        self._operations: dict[str, Callable[..., Any]] = {
+            "environments": self._environments,
+            "tasks": self._tasks,
+            "vocabulary": self._vocabulary,
+            "create": self._create,
+            "step": self._step,
+            "observation": lambda identity: self._session(identity).observation,
+            "actions": lambda identity: self._session(identity).actions(),
+            "render": lambda identity: self._session(identity).render(),
+            "close": self._close,
+        }
+
+    def handle(self, request: Any) -> list[Any]:
+        """The answer to `[number, operation, arguments]`."""
+        number, operation, arguments = request
+        try:
+            return [number, "", guarded(lambda: self._operations[operation](*arguments))]
+        except HubRefusal as refusal:
+            if refusal.code == "environment_fault" and operation in ("step", "actions", "render"):
+                self._sessions.pop(arguments[0], None)
+            return [number, refusal.code, refusal.message]
+
+    def _environments(self) -> list[dict[str, Any]]:
+        return [self._describe(name) for name in registry.names()]
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        try:
+            environment = self._environment(name)
+        except HubRefusal as refusal:
+            return {"name": name, "is_available": False, "reason": refusal.message}
+        splits = {split: environment.tasks(split) for split in ("train", "test")}
+        return {
+            "name": name,
+            "is_available": True,
+            "horizon": environment.horizon,
+            "action_formats": ACTION_FORMATS,
+            "num_train": len(splits["train"]),
+            "num_test": len(splits["test"]),
+            "depths": sorted({task.depth for tasks in splits.values() for task in tasks}),
+        }
+
+    def _tasks(self, name: str, split: str, depths: list[int], limit: int) -> list[dict[str, Any]]:
+        try:
+            chosen = checked_split(split)
+        except ConfigurationError as error:
+            raise HubRefusal("bad_request", str(error)) from error
+        tasks = self._environment(name).tasks(chosen)
+        return [task.model_dump() for task in select(tasks, tuple(depths), limit)]
+
+    def _vocabulary(self, name: str) -> tuple[str, ...]:
+        return self._environment(name).vocabulary()
+
+    def _create(self, identity: str, task: dict[str, Any], action_format: str) -> dict[str, Any]:
+        reference = TaskReference.model_validate(task)
+        environment = self._environment(reference.environment)
+        try:
+            session = Session(environment, reference, action_format)
+        except ConfigurationError as error:
+            raise HubRefusal("unknown_task", str(error)) from error
+        self._sessions[identity] = session
+        return session.opening.model_dump()
+
+    def _step(self, identity: str, index: int, action: str) -> dict[str, Any]:
+        return self._session(identity).step(index, action).model_dump()
+
+    def _close(self, identity: str) -> None:
+        self._sessions.pop(identity, None)
+
+    def _environment(self, name: str) -> Environment:
+        try:
+            return self._find_environment(name)
+        except ConfigurationError as error:
+            raise HubRefusal("unknown_environment", str(error)) from error
+        except PreflightError as error:
+            raise HubRefusal("environment_unavailable", str(error)) from error
+
+    def _session(self, identity: str) -> Session:
+        if identity not in self._sessions:
+            raise HubRefusal("unknown_session", "this session is not open: it was closed, or never was")
+        return self._sessions[identity]
+
+
+def serve(pipe: socket.socket, host: SessionHost) -> None:
+    """Answer requests until the hub is gone."""
+    pipe.sendall(encode(GREETING))
+    while (request := receive(pipe)) is not None:
+        pipe.sendall(encode(host.handle(request)))
+
+
+def main() -> None:
+    """Serve on the inherited socket whose number is the only argument."""
+    # Ctrl-C reaches the whole process group; the hub decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=int(sys.argv[1])) as pipe:
+        try:
+            serve(pipe, SessionHost())
+        except ConnectionError:
+            return
+
+
+if __name__ == "__main__":
+    main()

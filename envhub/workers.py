@@ -1,0 +1,188 @@
+"""The hub's worker processes: started, asked, watched, killed when they hang, replaced when they die.
+
+One loop per worker (`WorkerPool.keep`) reads its answers and hands each to the caller that waits for it. A
+caller waits until the answer comes, until the worker dies, or until the worker has been silent for
+`step_timeout_s`: then it is killed, and every caller that waits for it is refused.
+"""
+
+import asyncio
+import itertools
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from common.aio import background, within
+from common.errors import PreflightError
+from envhub.config import HubConfig
+from envhub.frames import GREETING, encode, read
+from envhub.refusal import Code, HubRefusal
+
+START_S = 60.0
+"""A worker must have imported the environments within this long."""
+EXIT_S = 2.0
+"""A worker that was hung up on must be gone within this long; past it, it is killed."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One process and the requests it has not answered yet."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        silence_s: float,
+    ) -> None:
+        self.sessions: set[str] = set()
+        """Who lives here; kept by the session table."""
+        self.death: HubRefusal | None = None
+        """Why every call is refused from now on; None while it lives."""
+        self._process, self._reader, self._writer = process, reader, writer
+        self._silence_s = silence_s
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._heard_at = asyncio.get_running_loop().time()
+
+    @classmethod
+    async def start(cls, silence_s: float) -> Self:
+        """A worker that is ready for calls; PreflightError when it does not come up."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "envhub.worker", str(theirs.fileno()), pass_fds=[theirs.fileno()]
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        worker = cls(process, reader, writer, silence_s)
+        try:
+            greeting = await within(START_S, read(reader), "a new environment worker", PreflightError)
+            if greeting != GREETING:
+                raise PreflightError("an environment worker ended while it started; see the lines above")
+        except BaseException:
+            await worker.end()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def call(self, operation: str, *arguments: Any) -> Any:
+        """The worker's answer; HubRefusal when it refuses, dies or hangs."""
+        if self.death is not None:
+            raise HubRefusal(self.death.code, self.death.message)
+        number = next(self._numbers)
+        self._pending[number] = answer = asyncio.get_running_loop().create_future()
+        self._writer.write(encode([number, operation, arguments]))
+        try:
+            return await self._heard(answer)
+        finally:
+            self._pending.pop(number, None)
+
+    async def _heard(self, answer: asyncio.Future[Any]) -> Any:
+        """Wait for as long as the worker keeps answering anything: it plays one request at a time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._silence_s
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await asyncio.shield(answer)
+            except TimeoutError:
+                deadline = self._heard_at + self._silence_s
+                if deadline <= loop.time():
+                    self._die(
+                        "worker_hung", f"its worker was silent for {self._silence_s:g} s and was replaced"
+                    )
+
+    async def read_answers(self) -> None:
+        """Hand out answers until the process is gone; then refuse whoever still waits."""
+        while (message := await read(self._reader)) is not None:
+            self._heard_at = asyncio.get_running_loop().time()
+            number, code, result = message
+            answer = self._pending.get(number)
+            if answer is None or answer.done():
+                continue
+            if code:
+                answer.set_exception(HubRefusal(code, result))
+            else:
+                answer.set_result(result)
+        self._die("worker_died", "its worker died and was replaced")
+
+    def _die(self, code: Code, message: str) -> None:
+        """From now on refuse everyone, those who wait first; only the first cause counts."""
+        if self.death is None:
+            _log.error("worker lost pid=%d code=%s sessions=%d", self.pid, code, len(self.sessions))
+            self.death = HubRefusal(code, f"the session is lost: {message}")
+            if code == "worker_hung":
+                self._process.kill()
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(HubRefusal(self.death.code, self.death.message))
+
+    async def end(self) -> None:
+        """Hang up, which ends a healthy worker at once; kill it when it has not gone `EXIT_S` later."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(EXIT_S):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+class WorkerPool:
+    """`num_workers` living workers, as far as the machine allows; use `worker_pool` to make one."""
+
+    def __init__(self, config: HubConfig) -> None:
+        self._config = config
+        self._living: list[Worker] = []
+        self._changed = asyncio.Condition()
+        self.num_lost = 0
+        """Workers that died or were killed since the hub began."""
+
+    @property
+    def living(self) -> tuple[Worker, ...]:
+        """Workers that answer."""
+        return tuple(worker for worker in self._living if worker.death is None)
+
+    async def least_loaded(self) -> Worker:
+        """The living worker with the fewest sessions; `no_worker` when none comes up in time."""
+        try:
+            async with asyncio.timeout(self._config.step_timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self.living)
+        except TimeoutError:
+            raise HubRefusal("no_worker", "no environment worker is up; try again") from None
+        return min(self.living, key=lambda worker: len(worker.sessions))
+
+    async def all_up(self) -> None:
+        """Wait until every worker is up for the first time."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.living) == self._config.num_workers)
+
+    async def keep(self) -> None:
+        """Keep one worker alive for ever: start it, read its answers, replace it when it is gone."""
+        while True:
+            worker = await Worker.start(self._config.step_timeout_s)
+            try:
+                self._living.append(worker)
+                async with self._changed:
+                    self._changed.notify_all()
+                await worker.read_answers()
+            finally:
+                self._living.remove(worker)
+                await worker.end()
+            self.num_lost += 1
+
+
+@asynccontextmanager
+async def worker_pool(config: HubConfig) -> AsyncIterator[WorkerPool]:
+    """A pool whose workers are all up, for as long as the body runs; PreflightError when one cannot start."""
+    pool = WorkerPool(config)
+    async with background(*(pool.keep() for _ in range(config.num_workers))):
+        await pool.all_up()
+        yield pool
