@@ -1,0 +1,1 @@
+"""Inference engines: one protocol, and one file per engine that keeps it."""

@@ -1,4 +1,4 @@
-"""What an actor asks of an inference engine: tokens in, tokens out, and new weights while requests are in flight."""
+"""What an actor asks of an inference engine: tokens in, tokens out, new weights amid requests in flight."""
 
 from pathlib import Path
 from typing import Protocol
@@ -37,10 +37,10 @@ class EngineLoad(Record):
 class Engine(Protocol):
     """An inference engine whose weights can be replaced while it generates.
 
-        await engine.start()
-        generation = await engine.generate(tokens, max_tokens=64, sampling=sampling)
-        await engine.load_weights(manifest, path)      # requests in flight continue
-        await engine.close()
+    await engine.start()
+    generation = await engine.generate(tokens, max_tokens=64, sampling=sampling)
+    await engine.load_weights(manifest, path)      # requests in flight continue
+    await engine.close()
     """
 
     @property
@@ -52,7 +52,9 @@ class Engine(Protocol):
         """Load the initial weights, which are `policy_version`; EngineFault past the deadline."""
         ...
 
-    async def generate(self, prompt_tokens: Int32, *, max_tokens: int, sampling: Sampling, seed: int | None = None) -> Generation:
+    async def generate(
+        self, prompt_tokens: Int32, *, max_tokens: int, sampling: Sampling, seed: int | None = None
+    ) -> Generation:
         """Sample one action after `prompt_tokens` ([P], the whole context); EngineFault when it cannot.
 
         Cancelling the caller aborts the request inside the engine.
