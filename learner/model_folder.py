@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -39,3 +41,11 @@ def write_model_folder(path: Path, *, like: Path, weights: dict[str, Tensor], dt
             save_file(stored, draft / "model.safetensors", metadata={"format": "pt"})
     except OSError as error:
         raise PreflightError(f"model folder {path}: {error}") from error
+
+
+def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every weight in the safetensors files of `folder`, by name, one at a time."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(str(file), framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - not a mapping
+                yield name, opened.get_tensor(name)

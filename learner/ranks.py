@@ -13,10 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from common.messages import WeightManifest
 from common.model_config import ModelConfig
+from common.weights.store import NamedArray, WeightStore
 from learner.batch import Batch, MicroBatch
 from learner.checkpoint import CheckpointStore, TrainerState, load_checkpoint
 from learner.command_channel import CommandChannel, connect
@@ -49,6 +52,11 @@ class Ranks:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._channel = CommandChannel()
+
+    @property
+    def dtype(self) -> str:
+        """What the model computes in and is broadcast in."""
+        return self._trainer.dtype
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -187,6 +195,14 @@ class TrainerThread:
         """See `Ranks.gather`; `consume` runs on the trainer's thread."""
         return await self._call(lambda: self._here.gather(dtype, consume))
 
+    async def write_weights(self, store: WeightStore, version: int) -> WeightManifest:
+        """Write every weight into `store` as `version`, in the dtype of the model, as it is gathered."""
+
+        def write(weights: Iterator[tuple[str, Tensor]]) -> WeightManifest:
+            return store.write(version, map(_named_array, weights))
+
+        return await self._call(lambda: self._here.gather(self._here.dtype, write))
+
     async def save_huggingface(self, path: Path) -> None:
         """See `Ranks.save_huggingface`."""
         await self._call(lambda: self._here.save_huggingface(path))
@@ -222,3 +238,10 @@ class TrainerThread:
 
     async def _call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _named_array(weight: tuple[str, Tensor]) -> NamedArray:
+    """A weight as the bytes that a store takes; numpy knows no bfloat16."""
+    name, tensor = weight
+    data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return name, str(tensor.dtype).removeprefix("torch."), data, tuple(tensor.shape)

@@ -19,14 +19,13 @@ from learner.attention import Kind, choose
 from learner.batch import MicroBatch
 from learner.checkpoint import MOMENTS, TrainerState
 from learner.config import OptimizerConfig
+from learner.dtypes import DTYPES
 from learner.loss import LossSums, Objective
 from learner.model import CausalPolicy, PackedInput, load_policy
 from learner.model_folder import write_model_folder
 from learner.optim import build_optimizer, learning_rate
 from learner.sharding import gathered, parameters, reshard, scatter, shard, whole
 from learner.statistics import LogprobMismatch, StepStatistics, mismatch_over_ranks, total_over_ranks
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class TrainerOptions:
     attention: str = "auto"
     trains_entropy: bool = False
     gradient_checkpointing: bool = False
-    num_threads: int = 1
+    num_threads: int | None = None
+    """Of this rank on the CPU; None: as the environment says (OMP_NUM_THREADS)."""
 
 
 class Trainer:
@@ -56,7 +56,8 @@ class Trainer:
     def __init__(
         self, folder: Path, objective: Objective, options: TrainerOptions, device: torch.device
     ) -> None:
-        torch.set_num_threads(options.num_threads)
+        if options.num_threads is not None:
+            torch.set_num_threads(options.num_threads)
         self.folder = folder
         self.device = device
         self.step_taken = 0
@@ -71,6 +72,11 @@ class Trainer:
         shard(self._policy, device, dtype)
         self._parameters = parameters(self._policy)
         self._optimizer = build_optimizer(self._parameters.items(), options.optimizer)
+
+    @property
+    def dtype(self) -> str:
+        """What the model computes in and is saved in; the masters are float32."""
+        return self._options.dtype
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
