@@ -7,13 +7,13 @@ from common.trajectory import Member, Outcome, TaskReference, Trajectory, Turn, 
 
 def make_turn(num_prompt: int = 5, num_actions: int = 4, versions: tuple[int, ...] = (0,)) -> Turn:
     """A turn whose actions were sampled by `versions`, in equal shares."""
-    shares = [len(part) for part in np.array_split(np.arange(num_actions), len(versions))]
+    shares = [len(part) for part in np.array_split(np.arange(num_actions), len(versions) or 1)]
     return Turn(
         prompt_tokens=np.arange(num_prompt, dtype=np.int32),
         action_tokens=np.arange(100, 100 + num_actions, dtype=np.int32),
         behaviour_logprobs=np.linspace(-3, -0.1, num_actions, dtype=np.float32),
         versions=tuple(
-            VersionSpan(version=v, num_tokens=n) for v, n in zip(versions, shares, strict=True) if n
+            VersionSpan(version=v, num_tokens=n) for v, n in zip(versions, shares, strict=False) if n
         ),
         is_stopped=True,
         observation="You see: ünïcödé",
