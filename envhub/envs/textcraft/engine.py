@@ -44,7 +44,7 @@ def play(book: RecipeBook, inventory: Inventory, action: str, max_amount: int = 
         parts = _amounts(match[3])
         if parts is not None:
             return _craft(book, inventory, match[2], parts)
-    return Reply(f"Could not execute {_echo(text)}", inventory, is_malformed=True)
+    return Reply(f"Could not execute {_echo(text)}".rstrip(), inventory, is_malformed=True)
 
 
 def describe(inventory: Inventory) -> str:

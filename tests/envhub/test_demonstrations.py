@@ -1,0 +1,99 @@
+"""AgentTraj files: what the expert plays is written, read back, and refused when it is broken."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import agenttraj
+from common.action_format import parse
+from common.errors import ConfigurationError
+from envhub import registry
+from envhub.demonstrations import write_demonstrations
+
+HUMAN = {"from": "human", "loss": None, "value": "see"}
+GPT = {"from": "gpt", "loss": True, "value": "act"}
+
+
+@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("action_format", ["plain", "react"])
+def test_replaying_what_was_written_wins(tmp_path: Path, name: str, action_format: str) -> None:
+    environment = registry.environment(name)
+    path = tmp_path / "data" / "expert.json"
+    tasks = environment.tasks("train")[:12]
+    assert write_demonstrations(name, tasks, action_format, path, seed=5) == 12
+    rows = agenttraj.read(path)
+    assert [row.item_id for row in rows] == [task.name for task in tasks]
+    for row in rows:
+        instructions, exchanges = agenttraj.split_instructions(row)
+        assert instructions == environment.instructions(action_format)
+        episode = environment.reset(row.item_id, 5)
+        for observation, text in exchanges:
+            assert episode.observation == observation
+            action = parse(text, action_format)
+            assert action is not None
+            result = episode.step(action)
+        assert result.is_success
+
+
+def test_the_file_has_agentgyms_form(tmp_path: Path) -> None:
+    path = tmp_path / "expert.json"
+    write_demonstrations("guess_number", ["number-001"], "react", path)
+    (row,) = json.loads(path.read_text())
+    assert set(row) == {"conversations", "item_id"}
+    speakers = [(part["from"], part["loss"]) for part in row["conversations"]]
+    assert speakers[:4] == [("human", None), ("gpt", False), ("human", None), ("gpt", True)]
+    assert row["conversations"][1]["value"] == agenttraj.ACKNOWLEDGEMENT
+
+
+def test_without_instructions_there_is_no_acknowledgement(tmp_path: Path) -> None:
+    path = tmp_path / "expert.json"
+    write_demonstrations("textcraft_generated", ["d1-000001"], "plain", path)
+    (row,) = agenttraj.read(path)
+    assert all(part.is_learnt == (part.speaker == "gpt") for part in row.conversations)
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ({}, "expected a JSON array"),
+        ([{"conversations": [HUMAN, GPT]}], "row 0: item_id: Field required"),
+        ([{"conversations": [HUMAN, GPT], "item_id": "a"}, 7], "row 1: row: "),
+        ([{"conversations": [GPT, HUMAN], "item_id": "a"}], "human and gpt must take turns"),
+        (
+            [{"conversations": [HUMAN, GPT, HUMAN], "item_id": "a"}],
+            "human and gpt must take turns",
+        ),
+        ([{"conversations": [], "item_id": "a"}], "row 0: conversations"),
+        (
+            [{"conversations": [{**HUMAN, "from": "system"}, GPT], "item_id": "a"}],
+            "conversations.0.from",
+        ),
+        ([{"conversations": [HUMAN, {**GPT, "value": 3}], "item_id": "a"}], "conversations.1.value"),
+    ],
+)
+def test_a_broken_row_is_named_with_its_reason(tmp_path: Path, rows: Any, reason: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        agenttraj.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        agenttraj.read(tmp_path / "none.json")
+    (tmp_path / "torn.json").write_text("[{")
+    with pytest.raises(ConfigurationError, match="torn"):
+        agenttraj.read(tmp_path / "torn.json")
+
+
+def test_an_interrupted_writer_leaves_no_half_file(tmp_path: Path) -> None:
+    path = tmp_path / "expert.json"
+    write_demonstrations("guess_number", ["number-001"], "plain", path)
+    before = path.read_text()
+    with pytest.raises(ConfigurationError):
+        write_demonstrations("guess_number", ["number-002", "nothing"], "plain", path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
