@@ -8,10 +8,12 @@ from pydantic import BaseModel, ValidationError
 from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
 from envhub.environment import StepResult
-from envhub.hub import references
+from envhub.hub import HubSession, references
 from envhub.session import Opening
 from envhub.task import Task
 from envhub.transport import Transport
+
+__all__ = ["HubClient", "HubSession", "RemoteSession", "StepResult"]
 
 _CLOSE_S = 5.0
 _log = logging.getLogger(__name__)

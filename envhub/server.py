@@ -14,6 +14,7 @@ GET    /healthz, /metrics
 import asyncio
 import ipaddress
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -181,8 +182,10 @@ async def _listen(runner: web.AppRunner, config: HubConfig) -> str:
     try:
         await web.TCPSite(runner, config.host, config.port).start()
     except OSError as error:
+        # asyncio wraps the system's own words; name resolution has negative numbers and words of its own.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise PreflightError(
-            f"hub.host = {config.host!r}, hub.port = {config.port}: cannot listen there: {error.strerror}"
+            f"hub.host = {config.host!r}, hub.port = {config.port}: cannot listen there: {reason}"
         ) from error
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{runner.addresses[0][1]}"

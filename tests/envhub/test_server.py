@@ -1,0 +1,279 @@
+"""The hub over real HTTP with real worker processes."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from common.errors import ConfigurationError, PreflightError
+from envhub.config import HubConfig
+from envhub.server import HubServer, serving
+
+TASK = {"environment": "guess_number", "task": "number-001", "seed": 0, "action_format": "plain"}
+
+
+class Browser:
+    """Raw requests: status and JSON."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http, self._url = http, url
+
+    async def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        async with self._http.request(method, self._url + path, json=body, **more) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def text(self, path: str) -> str:
+        async with self._http.get(self._url + path) as response:
+            return await response.text()
+
+    async def refused(self, status: int, method: str, path: str, body: Any = None, **more: Any) -> str:
+        found, answer = await self(method, path, body, **more)
+        assert found == status, answer
+        assert set(answer["error"]) == {"code", "message"}
+        assert "\n" not in answer["error"]["message"]
+        return str(answer["error"]["code"])
+
+    async def open(self, **changes: Any) -> str:
+        status, answer = await self("POST", "/v1/sessions", {**TASK, **changes})
+        assert status == 200, answer
+        return str(answer["session"])
+
+    async def step(self, session: str, index: int, action: str) -> tuple[int, Any]:
+        return await self("POST", f"/v1/sessions/{session}/step", {"index": index, "action": action})
+
+
+@asynccontextmanager
+async def hub(
+    token: str = "", clock: Any = None, **settings: Any
+) -> AsyncIterator[tuple[HubServer, Browser]]:
+    more = {} if clock is None else {"clock": clock}
+    async with serving(HubConfig(**settings), token, **more) as server, aiohttp.ClientSession() as http:
+        yield server, Browser(http, server.url)
+
+
+async def test_an_episode_is_played_from_creation_to_success() -> None:
+    async with hub() as (_, browse):
+        status, opening = await browse("POST", "/v1/sessions", TASK)
+        assert status == 200
+        assert set(opening) == {"session", "instructions", "observation", "horizon"}
+        path = f"/v1/sessions/{opening['session']}"
+        low, high, index = 1, 64, 0
+        while True:
+            middle = (low + high) // 2
+            status, result = await browse.step(opening["session"], index, f"guess {middle}")
+            assert status == 200
+            assert (await browse("GET", f"{path}/observation"))[1] == {"observation": result["observation"]}
+            if result["is_terminated"]:
+                break
+            low, high = (middle + 1, high) if result["observation"] == "Higher." else (low, middle - 1)
+            index += 1
+        assert result == {
+            "observation": "Correct.",
+            "reward": 1.0,
+            "is_terminated": True,
+            "is_success": True,
+            "score": 1.0,
+            "is_malformed": False,
+        }
+        assert (await browse("GET", f"{path}/actions"))[0] == 200
+        assert "Hidden" in (await browse("GET", f"{path}/render"))[1]["render"]
+        assert await browse("DELETE", path) == (200, {"closed": True})
+        assert await browse.refused(404, "DELETE", path) == "unknown_session"
+
+
+async def test_bad_input_is_answered_with_its_code() -> None:
+    async with hub(max_body_bytes=2048) as (_, browse):
+        session = await browse.open()
+        step = f"/v1/sessions/{session}/step"
+        refused = browse.refused
+        assert (
+            await refused(404, "POST", "/v1/sessions", {**TASK, "environment": "x"}) == "unknown_environment"
+        )
+        assert await refused(404, "POST", "/v1/sessions", {**TASK, "task": "x"}) == "unknown_task"
+        for wrong in (
+            {"seed": 2**70},
+            {"action_format": "xml"},
+            {"task": 3},
+            {"more": 1},
+            {"task": "\ud800"},
+        ):
+            assert await refused(400, "POST", "/v1/sessions", {**TASK, **wrong}) == "bad_request"
+        for body in ([], {}, {"index": -1, "action": ""}, {"index": 0}, {"index": "x", "action": ""}):
+            assert await refused(400, "POST", step, body) == "bad_request"
+        assert await refused(400, "POST", step, data=b"{", headers={"Content-Type": "application/json"})
+        assert await refused(400, "POST", step, data=b"{}", headers={"Content-Type": "text/plain"})
+        assert await refused(413, "POST", step, {"index": 0, "action": "a" * 4096}) == "too_large"
+        assert await refused(409, "POST", step, {"index": 1, "action": "guess 1"}) == "wrong_index"
+        assert (
+            await refused(404, "POST", "/v1/sessions/none/step", {"index": 0, "action": ""})
+            == "unknown_session"
+        )
+        assert await refused(404, "GET", "/v2") == "unknown_path"
+        assert await refused(405, "PUT", "/v1/sessions") == "bad_request"
+        assert await refused(400, "GET", "/v1/environments/textcraft/tasks?split=dev") == "bad_request"
+        assert await refused(400, "GET", "/v1/environments/textcraft/tasks?depths=a") == "bad_request"
+        assert await refused(404, "GET", "/v1/environments/x/vocabulary") == "unknown_environment"
+        assert (await browse.step(session, 0, "guess 1"))[0] == 200
+
+
+async def test_catalogues_list_tasks_with_their_depths() -> None:
+    async with hub() as (_, browse):
+        _, listed = await browse("GET", "/v1/environments")
+        assert {"textcraft", "guess_number"} <= {row["name"] for row in listed["environments"]}
+        _, answer = await browse("GET", "/v1/environments/textcraft/tasks?split=test&depths=4,3&limit=5")
+        assert len(answer["tasks"]) == 5
+        assert {task["depth"] for task in answer["tasks"]} <= {3, 4}
+
+
+async def test_a_retried_turn_is_answered_and_not_played_twice() -> None:
+    async with hub() as (_, browse):
+        session = await browse.open()
+        answers = [await browse.step(session, 0, "guess 1") for _ in range(3)]
+        assert answers[0] == answers[1] == answers[2]
+        assert (await browse.step(session, 1, "guess 2"))[0] == 200
+        assert (await browse.step(session, 0, "guess 1"))[0] == 409
+
+
+async def test_a_batch_answers_every_step_in_its_place() -> None:
+    async with hub(num_workers=2) as (_, browse):
+        sessions = [await browse.open(seed=seed) for seed in range(4)]
+        steps = [{"session": s, "index": 0, "action": "nonsense"} for s in (*sessions, "none")]
+        status, answer = await browse("POST", "/v1/step", {"steps": steps})
+        assert status == 200
+        assert [row["session"] for row in answer["results"]] == [*sessions, "none"]
+        assert all(row["is_malformed"] for row in answer["results"][:4])
+        assert answer["results"][4]["error"]["code"] == "unknown_session"
+
+
+async def test_sixty_four_sessions_play_one_task_side_by_side() -> None:
+    async with hub(num_workers=2) as (server, browse):
+
+        async def play() -> list[str]:
+            session = await browse.open(environment="textcraft", task="textcraft_oak_boat")
+            shown = []
+            for index, action in enumerate(("get 2 oak logs", "craft 4 oak planks using 1 oak logs") * 2):
+                status, result = await browse.step(session, index, action)
+                assert status == 200
+                shown.append(result["observation"])
+            return shown
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(play()) for _ in range(64)]
+        assert len({tuple(task.result()) for task in tasks}) == 1
+        assert len(server.sessions) == 64
+        assert {len(worker.sessions) for worker in server.pool.living} == {32}
+
+
+async def test_one_session_too_many_is_told_to_come_back() -> None:
+    async with hub(max_sessions=2) as (_, browse):
+        first, _ = await browse.open(), await browse.open()
+        async with browse._http.post(browse._url + "/v1/sessions", json=TASK) as response:
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) >= 1
+            assert (await response.json())["error"]["code"] == "hub_full"
+        await browse("DELETE", f"/v1/sessions/{first}")
+        await browse.open()
+
+
+async def test_an_untouched_session_ends_after_its_time_to_live() -> None:
+    now = [1000.0]
+    async with hub(clock=lambda: now[0], session_ttl_s=60) as (server, browse):
+        used, idle = await browse.open(), await browse.open()
+        now[0] += 50
+        await browse.step(used, 0, "guess 1")
+        now[0] += 20
+        assert await server.sessions.sweep() == 1
+        assert (await browse.step(used, 1, "guess 2"))[0] == 200
+        assert (await browse.step(idle, 0, "guess 1"))[0] == 404
+        assert len(server.sessions) == 1
+
+
+async def test_a_killed_worker_loses_its_sessions_only_and_is_replaced() -> None:
+    async with hub(num_workers=2) as (server, browse):
+        sessions = [await browse.open(seed=seed) for seed in range(4)]
+        victim = server.pool.living[0]
+        lost = set(victim.sessions)
+        os.kill(victim.pid, signal.SIGKILL)
+        for session in sessions:
+            status, answer = await browse.step(session, 0, "guess 1")
+            if session in lost:
+                assert (status, answer["error"]["code"]) == (410, "worker_died")
+            else:
+                assert status == 200
+        assert len(server.sessions) == 2
+        await server.pool.all_up()
+        assert victim.pid not in {worker.pid for worker in server.pool.living}
+        assert (await browse.step(await browse.open(), 0, "guess 1"))[0] == 200
+
+
+async def test_a_hung_worker_is_killed_at_its_deadline_and_replaced() -> None:
+    async with hub(step_timeout_s=0.5) as (server, browse):
+        session, other = await browse.open(), await browse.open()
+        victim = server.pool.living[0]
+        os.kill(victim.pid, signal.SIGSTOP)
+        status, answer = await browse.step(session, 0, "guess 1")
+        assert (status, answer["error"]["code"]) == (410, "worker_hung")
+        assert await browse.refused(410, "GET", f"/v1/sessions/{other}/observation") == "worker_hung"
+        await server.pool.all_up()
+        assert (await browse.step(await browse.open(), 0, "guess 1"))[0] == 200
+
+
+async def test_no_worker_outlives_its_hub() -> None:
+    async with hub(num_workers=2) as (server, browse):
+        await browse.open()
+        processes = [worker.pid for worker in server.pool.living]
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+async def test_a_draining_hub_opens_no_sessions_and_finishes_the_others() -> None:
+    async with hub() as (server, browse):
+        session = await browse.open()
+        server.sessions.is_draining = True
+        assert await browse.refused(503, "POST", "/v1/sessions", TASK) == "hub_draining"
+        assert (await browse.step(session, 0, "guess 1"))[0] == 200
+        assert (await browse("GET", "/healthz"))[1]["status"] == "draining"
+
+
+async def test_with_a_token_nobody_enters_without_it() -> None:
+    async with hub(token="sesame") as (_, browse):
+        assert (await browse("GET", "/healthz"))[0] == 200
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sesame\u00e9"}):
+            assert await browse.refused(401, "POST", "/v1/sessions", TASK, headers=headers) == "unauthorized"
+            assert await browse.refused(401, "GET", "/metrics", headers=headers) == "unauthorized"
+        status, _ = await browse("POST", "/v1/sessions", TASK, headers={"Authorization": "Bearer sesame"})
+        assert status == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+async def test_beyond_this_machine_the_hub_needs_a_token(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs a token; set PRONGHORN_HUB_TOKEN"):
+        async with serving(HubConfig(host=host)):
+            pass
+
+
+async def test_a_taken_port_is_one_clear_line() -> None:
+    async with hub() as (server, _):
+        port = int(server.url.rpartition(":")[2])
+        with pytest.raises(PreflightError, match=f"hub.port = {port}: cannot listen there"):
+            async with serving(HubConfig(port=port)):
+                pass
+
+
+async def test_metrics_count_sessions_steps_and_refusals() -> None:
+    async with hub() as (_, browse):
+        session = await browse.open()
+        await browse.step(session, 0, "guess 1")
+        await browse.step("none", 0, "guess 1")
+        lines = (await browse.text("/metrics")).splitlines()
+        assert "pronghorn_hub_sessions 1" in lines
+        assert 'pronghorn_hub_steps_total{environment="guess_number"} 1' in lines
+        assert 'pronghorn_hub_refusals_total{code="unknown_session"} 1' in lines
+        assert 'pronghorn_hub_step_seconds_bucket{le="+Inf"} 1' in lines
+        assert "pronghorn_hub_step_seconds_count 1" in lines
