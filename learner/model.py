@@ -106,13 +106,14 @@ def score(
     targets: Tensor,
     temperature: float,
     trains_entropy: bool,
+    max_elements: int = HEAD_ELEMENTS,
 ) -> tuple[Tensor, Tensor]:
     """Log-softmax of (hidden weight^T + bias) / temperature at `targets`, and its entropy; both [A].
 
-    hidden [A, H], weight [V, H], bias [V] or None, targets [A]; float32. More than HEAD_ELEMENTS logits are
+    hidden [A, H], weight [V, H], bias [V] or None, targets [A]; float32. More than `max_elements` logits are
     made in chunks, each recomputed in the backward pass.
     """
-    rows = max(1, HEAD_ELEMENTS // weight.shape[0])
+    rows = max(1, max_elements // weight.shape[0])
     if len(targets) <= rows:
         return _score_chunk(hidden, weight, bias, targets, temperature, trains_entropy)
     logprobs, entropies = [], []
