@@ -126,5 +126,5 @@ class ActorBus(Protocol):
         ...
 
     async def close(self) -> None:
-        """Say Goodbye if that is possible at once, and free everything."""
+        """Say Goodbye, unless that was said or cannot be said at once, and free everything."""
         ...

@@ -124,6 +124,7 @@ class MemoryActorBus:
         self._identity = secrets.token_bytes(16)
         self._outbox: asyncio.Queue[Frames] = asyncio.Queue(config.max_queued_messages)
         self._policy: Newest[PolicyAnnouncement] = Newest()
+        self._owes_goodbye = False
 
     async def start(self) -> Welcome:
         """As `ActorBus.start`."""
@@ -135,6 +136,7 @@ class MemoryActorBus:
             raise ProtocolError(
                 f"the learner refused {self._hello.actor!r}: {getattr(answer, 'reason', answer)}"
             )
+        self._owes_goodbye = True
         self._wire.policies[self._identity] = self._policy
         if self._wire.learner is not None and self._wire.learner.newest is not None:
             self._policy.put(self._wire.learner.newest)
@@ -149,6 +151,8 @@ class MemoryActorBus:
         frames = check_size(codec.encode(message), message, self._config.max_message_bytes)
         await self._wire.has_learner.wait()
         await self._wire.inbox.put((self._identity, frames))
+        if isinstance(message, Goodbye):
+            self._owes_goodbye = False
 
     async def receive(self) -> FromLearner:
         """As `ActorBus.receive`."""
@@ -179,5 +183,6 @@ class MemoryActorBus:
         """As `ActorBus.close`."""
         self._wire.policies.pop(self._identity, None)
         self._wire.outboxes.pop(self._identity, None)
-        if self._wire.learner is not None and not self._wire.inbox.full():
+        if self._owes_goodbye and self._wire.learner is not None and not self._wire.inbox.full():
+            self._owes_goodbye = False
             self._wire.inbox.put_nowait((self._identity, codec.encode(Goodbye())))

@@ -48,7 +48,7 @@ class TcpActorBus:
         self._identity = secrets.token_hex(16).encode()
         self._newest: Newest[PolicyAnnouncement] = Newest()
         self._stack = AsyncExitStack()
-        self._is_welcome = False
+        self._owes_goodbye = False
 
     async def start(self) -> Welcome:
         """As `ActorBus.start`."""
@@ -63,7 +63,7 @@ class TcpActorBus:
             if not isinstance(answer, Welcome):
                 reason = getattr(answer, "reason", answer)
                 raise ProtocolError(f"the learner refused {self._hello.actor!r}: {reason}")
-            self._is_welcome = True
+            self._owes_goodbye = True
             # Subscriptions arrive in this order: no announcement falls between the snapshot and the stream.
             self._policy.subscribe(ANNOUNCEMENT)
             self._policy.subscribe(SNAPSHOT + self._identity)
@@ -90,6 +90,8 @@ class TcpActorBus:
         """As `ActorBus.send`."""
         frames = check_size(codec.encode(message), message, self._config.max_message_bytes)
         await self._ledger.send_multipart(frames, copy=False)
+        if isinstance(message, Goodbye):
+            self._owes_goodbye = False
 
     async def receive(self) -> FromLearner:
         """As `ActorBus.receive`."""
@@ -127,8 +129,8 @@ class TcpActorBus:
 
     async def close(self) -> None:
         """As `ActorBus.close`."""
-        if self._is_welcome:
-            self._is_welcome = False
+        if self._owes_goodbye:
+            self._owes_goodbye = False
             try:
                 await self._ledger.send_multipart(codec.encode(Goodbye()), zmq.NOBLOCK)
             except zmq.Again:

@@ -158,6 +158,15 @@ async def test_an_unknown_or_departed_actor_cannot_be_sent_to(net: Any) -> None:
         assert not await learner.send("a", grant(1))
 
 
+async def test_goodbye_is_said_once(net: Any) -> None:
+    async with joined(net, "polite", "last") as (learner, polite, last):
+        await polite.send(Goodbye())
+        await polite.close()
+        assert await learner.receive() == ("polite", Goodbye())
+        await last.send(HEARTBEAT)
+        assert await learner.receive() == ("last", HEARTBEAT)
+
+
 async def test_sending_to_an_actor_that_does_not_read_never_waits_and_ends_in_false(make_net: Any) -> None:
     net = make_net(CONFIG.model_copy(update={"max_queued_messages": 4}))
     async with joined(net, "slow", "quick") as (learner, _, quick):
