@@ -1,6 +1,7 @@
 """The hub over HTTP: what actors play against."""
 
 import logging
+import math
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -103,9 +104,9 @@ class HubClient:
         return [str(word) for word in _field(answer, "vocabulary")]
 
     async def healthy(self, deadline_s: float) -> bool:
-        """Whether the hub answers within the deadline, connection retries included."""
+        """Wait for the hub to answer, at most until the deadline; whether it did. Never raises."""
         try:
-            await self._transport.call("GET", "/healthz", deadline_s=deadline_s)
+            await self._transport.call("GET", "/healthz", deadline_s=deadline_s, max_retries=math.inf)
         except EnvironmentFault:
             return False
         return True

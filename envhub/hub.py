@@ -69,7 +69,7 @@ class Hub(Protocol):
         ...
 
     async def healthy(self, deadline_s: float) -> bool:
-        """Whether the hub answers within the deadline; never raises."""
+        """Wait for the hub to answer, at most until the deadline; whether it did. Never raises."""
         ...
 
 

@@ -1,6 +1,7 @@
 """One connection pool to one hub: deadlines, limits, retries; JSON in and out, every failure one line."""
 
 import asyncio
+import itertools
 from typing import Any, Self
 
 import aiohttp
@@ -10,7 +11,7 @@ from common.errors import EnvironmentFault
 
 MAX_CONNECTIONS = 512
 FIRST_BACKOFF_S = 0.05
-MAX_BACKOFF_S = 2.0
+MAX_BACKOFF_S = 1.0
 _BURSTS_PER_S = 10
 
 
@@ -66,31 +67,40 @@ class Transport:
             self._http = None
 
     async def call(
-        self, method: str, path: str, *, throttle: str = "", deadline_s: float | None = None, **request: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        throttle: str = "",
+        deadline_s: float | None = None,
+        max_retries: float | None = None,
+        **request: Any,
     ) -> Any:
         """The JSON answer; EnvironmentFault when the hub refused, failed or did not answer in time.
 
-        `throttle` names the environment whose limit the call counts against; empty: none.
+        `throttle` names the environment whose limit the call counts against; empty: none. `deadline_s` and
+        `max_retries` (inf: until the deadline) replace the client's own.
         """
         limit_s = self._deadline_s if deadline_s is None else deadline_s
+        retries = self._max_retries if max_retries is None else max_retries
         what = f"hub {self._url}: {method} {path}"
         try:
             async with asyncio.timeout(limit_s):
-                return await self._persist(what, method, path, throttle, request)
+                return await self._persist(what, method, path, throttle, retries, request)
         except TimeoutError:
             raise EnvironmentFault(f"{what}: no answer within {limit_s:g} s") from None
 
     async def _persist(
-        self, what: str, method: str, path: str, throttle: str, request: dict[str, Any]
+        self, what: str, method: str, path: str, throttle: str, retries: float, request: dict[str, Any]
     ) -> Any:
         backoff_s = FIRST_BACKOFF_S
-        for attempt in range(self._max_retries + 1):
+        for attempt in itertools.count():
             if throttle:
                 await self._throttler(throttle).acquire()
             try:
                 return await self._try(what, method, path, request)
             except _Again as again:
-                if attempt == self._max_retries:
+                if attempt >= retries:
                     raise EnvironmentFault(f"{what}: {again} ({attempt + 1} tries)") from again
                 await asyncio.sleep(max(backoff_s, again.after_s))
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)

@@ -1,6 +1,7 @@
 """The client against hubs that fail: deadlines, retries, limits, and no step played twice."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -128,6 +129,17 @@ async def test_a_dead_hub_is_not_healthy_and_every_call_a_fault() -> None:
         assert not await made.healthy(0.5)
         with pytest.raises(EnvironmentFault, match="2 tries"):
             await made.create(TASK, "plain")
+
+
+async def test_a_hub_that_comes_up_late_is_waited_for() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    late = HubClient(f"http://127.0.0.1:{port}", deadline_s=1, calls_per_s=10, max_retries=0)
+    async with late as made, asyncio.TaskGroup() as group:
+        waiting = group.create_task(made.healthy(20.0))
+        async with serving(HubConfig(port=port)):
+            assert await waiting
 
 
 async def test_closing_never_raises() -> None:
