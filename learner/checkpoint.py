@@ -17,23 +17,42 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xxhash
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.errors import CheckpointError, PreflightError
+from common.trajectory import Record
 from learner.atomic_folder import atomic_folder, is_draft
 from learner.random_state import capture_random, restore_random
 
 log = logging.getLogger(__name__)
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-_FORMAT = 1
 _NAME = re.compile(r"step-\d{6,}")
 _FILES = ("weights.safetensors", "optimizer.safetensors", "random.json")
+
+
+class Manifest(Record):
+    """What a checkpoint says about itself."""
+
+    format: Literal[1] = 1
+    step: int = Field(ge=0)
+    num_skipped: int = Field(ge=0)
+    ledger: dict[str, Any]
+    fingerprint: str
+    checksums: dict[str, str]
+    """xxh3-64 of every other file, hexadecimal."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Manifest":
+        if missing := set(_FILES) - self.checksums.keys():
+            raise ValueError(f"no checksum of {min(missing)}")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +142,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError, naming the file, when one is missing, has another checksum or cannot be read.
     """
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        if manifest["format"] != _FORMAT:
-            raise CheckpointError(f"{path}: format {manifest['format']}, this version reads {_FORMAT}")
+        manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
         for name in _FILES:
-            _verify(path / name, manifest["checksums"][name])
+            _verify(path / name, manifest.checksums[name])
         weights, optimizer = (load_file(path / name) for name in _FILES[:2])
         random = json.loads((path / "random.json").read_text())
-        state = TrainerState(weights, optimizer, manifest["step"], manifest["num_skipped"])
-        found = fingerprint({name: tuple(tensor.shape) for name, tensor in weights.items()})
-        if found != manifest["fingerprint"]:
-            raise CheckpointError(f"{path}: weights of model {found}, manifest of {manifest['fingerprint']}")
-        return Checkpoint(state, manifest["ledger"], random)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{path / 'manifest.json'}: {where} {first['msg']}") from error
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise CheckpointError(f"{path / 'manifest.json'}: no {error}") from error
+    found = fingerprint({name: tuple(tensor.shape) for name, tensor in weights.items()})
+    if found != manifest.fingerprint:
+        raise CheckpointError(f"{path}: weights of model {found}, manifest of {manifest.fingerprint}")
+    state = TrainerState(weights, optimizer, manifest.step, manifest.num_skipped)
+    return Checkpoint(state, manifest.ledger, random)
 
 
 def fingerprint(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -151,15 +170,14 @@ def _write(draft: Path, state: TrainerState, ledger: Mapping[str, Any]) -> None:
     save_file(state.weights, draft / "weights.safetensors")
     save_file(state.optimizer, draft / "optimizer.safetensors")
     (draft / "random.json").write_text(json.dumps(capture_random()))
-    manifest = {
-        "format": _FORMAT,
-        "step": state.step,
-        "num_skipped": state.num_skipped,
-        "ledger": dict(ledger),
-        "fingerprint": fingerprint({name: tuple(t.shape) for name, t in state.weights.items()}),
-        "checksums": {name: _checksum(draft / name) for name in _FILES},
-    }
-    (draft / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    manifest = Manifest(
+        step=state.step,
+        num_skipped=state.num_skipped,
+        ledger=dict(ledger),
+        fingerprint=fingerprint({name: tuple(t.shape) for name, t in state.weights.items()}),
+        checksums={name: _checksum(draft / name) for name in _FILES},
+    )
+    (draft / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
 def _verify(file: Path, expected: str) -> None:

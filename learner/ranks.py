@@ -155,8 +155,8 @@ class TrainerThread:
         async with TrainerThread(lambda: open_trainer(folder, learner, model)) as trainer:
             statistics = await trainer.step(batch, 1, 1.0)
 
-    A call that is cancelled still finishes on the thread; the next one waits for it. Leaving the block
-    stops the other ranks.
+    A call that is cancelled before it began never happens; one in progress still finishes whole, and the
+    next one waits for it. Leaving the block stops the other ranks.
     """
 
     def __init__(self, build: Callable[[], Trainer]) -> None:

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from common.config import validate
+from common.errors import ConfigurationError
+from common.prompt import Dialogue
+from learner.offline.demonstrations import Demonstration, encode, read_demonstrations
+from learner.offline.sft import SftRoleConfig, batches, train
+from learner.word_tokenizer import word_tokenizer
+from tests.learner.torch_side import random_sequences, tiny_folder
+
+TURNS = [("wa wb", "wc wd"), ("we", "wf"), ("wg", "wh wi")]
+
+
+def row(
+    turns: list[tuple[str, str]], *, instructions: str | None = "wx wy", trained: tuple[bool, ...] = ()
+) -> dict[str, object]:
+    said: list[dict[str, object]] = []
+    if instructions is not None:
+        said.append({"from": "human", "loss": None, "value": instructions})
+        said.append({"from": "gpt", "loss": False, "value": "Ok."})
+    for index, (observation, action) in enumerate(turns):
+        said.append({"from": "human", "loss": None, "value": observation})
+        said.append({"from": "gpt", "loss": trained[index] if trained else True, "value": action})
+    return {"item_id": "toy_7", "conversations": said}
+
+
+def configuration(tmp_path: Path, rows: list[dict[str, object]], **sft: object) -> SftRoleConfig:
+    config = validate(
+        SftRoleConfig,
+        {
+            "run": {"name": "r", "directory": str(tmp_path)},
+            "model": {"path": "unused"},
+            "learner": {"device": "cpu", "microbatch_tokens": 64},
+            "sft": {"learning_rate": 1e-2, "steps": 30, "batch_tokens": 64, **sft},
+        },
+    )
+    folder = config.run.folder
+    tiny_folder(folder.model)
+    folder.demonstrations.parent.mkdir(parents=True)
+    folder.demonstrations.write_text(json.dumps(rows))
+    return config
+
+
+def test_a_demonstration_is_the_episode_that_the_policy_would_have_played() -> None:
+    """The very tokens of `Dialogue`, end tokens trained, prompts not; the acknowledgement is left out."""
+    tokenizer = word_tokenizer([f"w{c}" for c in "abcdefghixy"], max_length=64)
+    dialogue = Dialogue(tokenizer, "wx wy")
+    made = encode(Demonstration.model_validate(row(TURNS)), dialogue)
+    assert made is not None
+    expected = [dialogue.first_prompt("wa wb"), dialogue.action_tokens("wc wd")]
+    expected += [dialogue.next_prompt("we", True), dialogue.action_tokens("wf")]
+    expected += [dialogue.next_prompt("wg", True), dialogue.action_tokens("wh wi")]
+    assert made.tokens.tolist() == np.concatenate(expected).tolist()
+    assert tokenizer.decode(made.tokens[made.is_trained]) == "wc wd<|im_end|>wf<|im_end|>wh wi<|im_end|>"
+
+
+def test_an_action_with_loss_false_is_read_and_not_trained() -> None:
+    tokenizer = word_tokenizer([f"w{c}" for c in "abcdefghixy"], max_length=64)
+    row_with_one = Demonstration.model_validate(row(TURNS, trained=(False, True, False)))
+    made = encode(row_with_one, Dialogue(tokenizer, "wx wy"))
+    assert made is not None
+    assert tokenizer.decode(made.tokens[made.is_trained]) == "wf<|im_end|>"
+
+
+def test_a_row_without_instructions_has_none() -> None:
+    assert Demonstration.model_validate(row(TURNS, instructions=None)).instructions == ""
+    assert Demonstration.model_validate(row(TURNS)).instructions == "wx wy"
+
+
+def test_a_row_in_which_nothing_is_trained_is_left_out() -> None:
+    tokenizer = word_tokenizer(["wa"], max_length=64)
+    silent = Demonstration.model_validate(row(TURNS, trained=(False, False, False)))
+    assert encode(silent, Dialogue(tokenizer, "")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("", "row -"),
+        ('{"a": 1}', "row -"),
+        ('[{"item_id": "x"}]', r"row 0\.conversations"),
+        ('[{"item_id": "x", "conversations": [{"from": "me", "value": ""}]}]', r"0\.conversations\.0\.from"),
+    ],
+)
+def test_a_file_that_is_not_agenttraj_is_one_clear_line(tmp_path: Path, content: str, match: str) -> None:
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=match) as caught:
+        read_demonstrations(tmp_path / "rows.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_speakers_that_do_not_alternate_are_refused() -> None:
+    spoiled = row(TURNS)
+    spoiled["conversations"].pop()  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match="toy_7: human and gpt must alternate"):
+        list(Demonstration.model_validate(spoiled).turns())
+
+
+def test_an_epoch_shows_every_sequence_once_in_an_order_of_the_seed(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row(TURNS)])
+    sequences = random_sequences([20] * 10)
+    endless = batches(sequences, config)
+    first_epoch = [next(endless) for _ in range(3)]  # 4 + 4 + 2 sequences
+    assert [batch.num_sequences for batch in first_epoch] == [4, 4, 2]
+    seen = np.concatenate([m.tokens for batch in first_epoch for m in batch.microbatches])
+    assert sorted(seen.tolist()) == sorted(np.concatenate([s.tokens for s in sequences]).tolist())
+    again = batches(sequences, config)
+    assert [next(again).ranks[0][0].tokens.tolist() for _ in range(3)] == [
+        batch.ranks[0][0].tokens.tolist() for batch in first_epoch
+    ]
+
+
+def test_the_warm_start_learns_its_demonstrations_and_is_a_model_folder(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row(TURNS), row(TURNS[::-1])])
+    assert train(config) < 1.0  # log 57 = 4.04 nats without learning
+    folder = config.run.folder
+    assert folder.policy_zero == folder.warm_start
+    assert AutoTokenizer.from_pretrained(folder.warm_start).chat_template
+
+
+def test_rows_longer_than_the_model_are_left_out_and_nothing_left_is_an_error(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row([("wa " * 300, "wb")])])
+    with pytest.raises(ConfigurationError, match="1 demonstrations, none with a trained action within 256"):
+        train(config)
+    assert not config.run.folder.warm_start.exists()
