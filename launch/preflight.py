@@ -6,14 +6,12 @@ Nothing is written here; a run that is refused leaves no trace.
 import os
 from pathlib import Path
 
-from common.config import Section
 from common.errors import ConfigurationError, PreflightError
-from common.metrics import effective_mode
 from envhub import registry
 from launch import machine
 from launch.config import RunConfig
 from launch.model_size import disk_bytes, shared_memory_bytes
-from launch.run_folder import PORTS, refuse_live
+from launch.run_folder import refuse_live
 
 
 def check(config: RunConfig) -> None:
@@ -95,7 +93,6 @@ def check_monitor(config: RunConfig) -> None:
         raise PreflightError(
             "monitor.wandb = 'online': WANDB_API_KEY is not set; 'auto' is offline without it"
         )
-    assert effective_mode(config.monitor.wandb) != "auto"
 
 
 def check_folder(config: RunConfig) -> None:
@@ -111,9 +108,7 @@ def check_folder(config: RunConfig) -> None:
 def check_ports(config: RunConfig) -> None:
     """Ports that are fixed are free, and no two are alike."""
     taken: dict[int, str] = {}
-    for section_name, field in PORTS:
-        section: Section = getattr(config, section_name)
-        host, port, name = getattr(section, "host"), getattr(section, field), f"{section_name}.{field}"  # noqa: B009
+    for name, host, port in ports(config):
         if port == 0:
             continue
         if port in taken:
@@ -125,6 +120,17 @@ def check_ports(config: RunConfig) -> None:
             raise PreflightError(
                 f"{name} = {port}: {host}:{port} cannot be bound ({reason.strerror}); 0 chooses a free one"
             )
+
+
+def ports(config: RunConfig) -> list[tuple[str, str, int]]:
+    """Every port of a run: the setting's name, the host it is bound on, the number."""
+    hub, bus = config.hub, config.bus
+    return [
+        ("hub.port", hub.host, hub.port),
+        ("bus.ledger_port", bus.host, bus.ledger_port),
+        ("bus.policy_port", bus.host, bus.policy_port),
+        ("bus.weights_port", bus.host, bus.weights_port),
+    ]
 
 
 def check_space(config: RunConfig) -> None:

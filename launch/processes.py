@@ -34,7 +34,7 @@ class Command:
     cpu_cores: tuple[int, ...] = ()
     """Cores it is pinned to; empty: all."""
     stop_s: float = 20.0
-    """After SIGINT, which every role answers by leaving in good order, it has this long before it is killed."""
+    """After SIGINT, which roles answer by leaving in good order, it has this long before it is killed."""
 
 
 class Launcher:
@@ -63,7 +63,9 @@ class Launcher:
             yield cls(mark)
         finally:
             # The guard reads the end of its input, finds nothing left and leaves.
-            await guard.communicate()
+            assert guard.stdin is not None
+            guard.stdin.close()
+            await guard.wait()
 
     async def start(self, command: Command) -> asyncio.subprocess.Process:
         """Start it with stdout and stderr appended to its log file."""
