@@ -52,12 +52,12 @@ class VllmEngine:
         """
         vllm_options.check_memory(self._folder, self._config)
         start = asyncio.to_thread(self._build)
-        self._llm = await within(self._config.start_s, start, "the vLLM engine's start", EngineFault)
+        await within(self._config.start_s, start, "the vLLM engine's start", EngineFault)
         self._weights = VllmWeights(self._llm, self._folder, self._config, self._meter)
         label = self._weights.start(policy_version)
         await within(self._config.update_s, label, "the vLLM engine", EngineFault)
 
-    def _build(self) -> Any:
+    def _build(self) -> None:
         """Import vLLM and start its process; blocks for seconds."""
         self._end_token_ids = self._folder.end_token_ids()
         with vllm_options.spawning(self._config):
@@ -66,7 +66,7 @@ class VllmEngine:
 
             try:
                 arguments = AsyncEngineArgs(**vllm_options.arguments(self._folder, self._config))
-                return AsyncLLM.from_engine_args(arguments)
+                self._llm = AsyncLLM.from_engine_args(arguments)
             except ValueError as error:
                 raise ConfigurationError(f"engine settings refused by vLLM: {_line(error)}") from error
             except (RuntimeError, TimeoutError, OSError) as error:

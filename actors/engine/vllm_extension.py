@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+from vllm.model_executor.model_loader.reload.layerwise import finalize_layerwise_reload, get_layerwise_info
 
 
 class WeightExtension:
@@ -29,12 +30,29 @@ class WeightExtension:
 
     def apply_weights(self, load: int) -> None:
         """Put the weights held as `load` into the model, all of them."""
-        self.model_runner.reload_weights(weights_iterator=_tensors(self._held()[load]))
+        try:
+            self.model_runner.reload_weights(weights_iterator=_tensors(self._held()[load]))
+        except BaseException:
+            self._end_interrupted_reload()
+            raise
         # A CPU computes from a packed copy of each matrix. Reloading packs every layer that it loads into,
         # but a tied head is loaded through its embedding and would silently keep the old copy.
         for module in self.model_runner.get_model().modules():
             if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)
+
+    def _end_interrupted_reload(self) -> None:
+        """Discard what half-loaded layers had buffered, so that the next reload begins from whole layers.
+
+        vLLM keeps those buffers when loading raises, and would meet the same bad tensor again next time.
+        """
+        model = self.model_runner.get_model()
+        for layer in model.modules():
+            progress = get_layerwise_info(layer)
+            if progress.can_load():
+                progress.loaded_weights.clear()
+                progress.load_numel = 0
+        finalize_layerwise_reload(model, self.model_runner.model_config)
 
     def _held(self) -> dict[int, list[Any]]:
         """Open files by load number; the worker's own constructor does not know of them."""

@@ -64,7 +64,7 @@ def environment(config: EngineConfig) -> dict[str, str]:
 def spawning(config: EngineConfig) -> Iterator[None]:
     """Processes started by this thread in the body get the engine's environment and cores.
 
-    Variables that the user has set stay as they are. Afterwards this process is as it was.
+    Variables that the user has set stay as they are; afterwards ours are gone again, and so is the pinning.
     """
     added = {name: value for name, value in environment(config).items() if name not in os.environ}
     os.environ.update(added)

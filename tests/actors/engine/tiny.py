@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from common.messages import TensorEntry, WeightManifest
 
@@ -83,4 +83,20 @@ def logprobs(
 ) -> list[float]:
     """log pi(action | prompt) by the Hugging Face model, token by token."""
     logits = made(torch.tensor([prompt + action])).logits[0, len(prompt) - 1 : -1] / temperature
+    return logits.log_softmax(-1)[torch.arange(len(action)), torch.tensor(action)].tolist()
+
+
+@torch.no_grad()
+def logprobs_across_update(
+    before: LlamaForCausalLM, after: LlamaForCausalLM, prompt: list[int], action: list[int], switch: int
+) -> list[float]:
+    """Token by token when `after` takes over at action token `switch`, over the keys and values of `before`.
+
+    The last token sampled by `before` was not read by it any more: it is the first that `after` reads.
+    """
+    context = torch.tensor([prompt + action])
+    boundary = len(prompt) + switch - 1
+    first = before(context[:, :boundary], past_key_values=DynamicCache())
+    second = after(context[:, boundary:-1], past_key_values=first.past_key_values)
+    logits = torch.cat([first.logits[0, len(prompt) - 1 :], second.logits[0]])
     return logits.log_softmax(-1)[torch.arange(len(action)), torch.tensor(action)].tolist()
