@@ -3,27 +3,22 @@
 import argparse
 import asyncio
 from collections.abc import Sequence
-from itertools import cycle, islice
 from pathlib import Path
-
-from envhub.demonstrations import write_demonstrations
 
 from common.config import load
 from common.errors import ConfigurationError
-from common.trajectory import TaskReference
 from envhub import registry
-from envhub.hub import references
-from envhub.task import select
+from envhub.demonstrations import write_demonstrations
+from envhub.task import Task, select
 from launch.config import RunConfig
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """`pronghorn data expert CONFIG --out FILE`."""
     config = load(RunConfig, options.config, overrides)
-    number = config.sft.num_demonstrations
-    if not number:
+    if not config.sft.num_demonstrations:
         raise ConfigurationError("sft.num_demonstrations = 0: say how many to write")
-    write(config, options.out)
+    number = write(config, options.out)
     print(f"pronghorn: {number} demonstrations in {options.out}")
     return 0
 
@@ -33,24 +28,26 @@ async def write_expert(config: RunConfig) -> None:
     await asyncio.to_thread(write, config, config.run.folder.demonstrations)
 
 
-def write(config: RunConfig, file: Path) -> None:
-    """Write `sft.num_demonstrations` expert trajectories to `file`, whole or not at all."""
+def write(config: RunConfig, file: Path) -> int:
+    """Write `sft.num_demonstrations` expert trajectories to `file`, whole or not at all; how many."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    environment = registry.environment(config.tasks.environment)
-    write_demonstrations(environment, demonstration_tasks(config), file, config.tasks.action_format)
+    tasks = demonstration_tasks(config)
+    return write_demonstrations(
+        config.tasks.environment, tasks, config.tasks.action_format, file, config.run.seed
+    )
 
 
-def demonstration_tasks(config: RunConfig) -> list[TaskReference]:
-    """Training tasks of `sft.depths`, in frozen order; past the last they begin again with the next seed.
+def demonstration_tasks(config: RunConfig) -> tuple[Task, ...]:
+    """The first `sft.num_demonstrations` training tasks of `sft.depths`, in their frozen order.
 
-    ConfigurationError when no training task of the run has such a depth.
+    ConfigurationError when the training tasks of the run hold fewer.
     """
-    wanted = config.tasks
+    wanted, number = config.tasks, config.sft.num_demonstrations
     train = select(registry.environment(wanted.environment).tasks("train"), wanted.depths, wanted.num_train)
-    shown = select(train, config.sft.depths)
-    if not shown:
+    shown = select(train, config.sft.depths, number)
+    if len(shown) < number:
+        depths = f" of sft.depths = {list(config.sft.depths)}" if config.sft.depths else ""
         raise ConfigurationError(
-            f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"
+            f"sft.num_demonstrations = {number}: the run has {len(shown)} training tasks{depths}"
         )
-    again = islice(cycle(references(wanted.environment, list(shown))), config.sft.num_demonstrations)
-    return [task.model_copy(update={"seed": index // len(shown)}) for index, task in enumerate(again)]
+    return shown

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common.aio import background
 from common.config import load
+from common.log import configure_logging
 from envhub.client import HubClient
 from launch import roles, stages
 from launch.config import RunConfig
@@ -40,21 +41,14 @@ def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     check(config)
     with locked(config.run.folder):
         config = settle(config)
-        log_to(config.run.folder.logs / "launch.log")
+        # The terminal belongs to the view.
+        configure_logging("launch", config.run.folder.logs / "launch.log")
         finished = asyncio.run(_until_signal(config))
     if not finished:
         print(f"pronghorn: stopped; the same command resumes {config.run.folder.path}")
         return INTERRUPTED
     report(config)
     return 0
-
-
-def log_to(file: Path) -> None:
-    """The launcher's own log lines go to its file; the terminal belongs to the view."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=file, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
 
 
 async def _until_signal(config: RunConfig) -> bool:

@@ -10,6 +10,7 @@ from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from launch import machine
 from launch.config import RunConfig
+from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
 
@@ -18,6 +19,8 @@ def check(config: RunConfig) -> None:
     """Every check, cheapest first; ConfigurationError or PreflightError at the first that fails."""
     refuse_live(config.run.folder)
     registry.environment(config.tasks.environment)
+    if config.sft.num_demonstrations:
+        demonstration_tasks(config)
     check_model(config)
     check_packages(config)
     check_cores(config)

@@ -4,6 +4,7 @@ A product that is there means that its stage is done.
 """
 
 import json
+import os
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from common.errors import ConfigurationError, PreflightError
 from common.run_directory import RunDirectory
 from common.trajectory import TaskReference
 from envhub.client import HubClient
+from envhub.config import TOKEN_VARIABLE
 from envhub.hub import references
 from envhub.task import Task
 from launch.config import RunConfig
@@ -26,6 +28,7 @@ def hub_client(config: RunConfig) -> HubClient:
         deadline_s=config.actor.environment_s,
         calls_per_s=config.actor.environment_calls_per_s,
         max_retries=config.actor.max_retries,
+        token=os.environ.get(TOKEN_VARIABLE, ""),
     )
 
 
