@@ -26,7 +26,7 @@ class Request:
     """Prompt and sampled tokens."""
     max_tokens: int
     sampling: Sampling
-    generator: torch.Generator | None
+    generator: torch.Generator
     future: Future["Request"] = field(default_factory=Future)
     """Set when the action is complete; cancelled by whoever no longer wants it."""
     logprobs: list[float] = field(default_factory=list)
@@ -120,7 +120,7 @@ class DecodeBatch:
         return [(layer.keys[:, :, :-1], layer.values[:, :, :-1]) for layer in cache.layers]
 
 
-def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator | None) -> tuple[int, float]:
+def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[int, float]:
     """A token and its logprob, nats, after temperature, top-k and top-p; `logits` is float32 [V]."""
     logprobs = (logits / sampling.temperature).log_softmax(-1)
     if sampling.top_k or sampling.top_p < 1:

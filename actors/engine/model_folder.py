@@ -56,12 +56,9 @@ class ModelFolder:
         except (OSError, SafetensorError) as error:
             raise WeightError(f"{version}: {file} cannot be read: {error}") from None
         if found != promised:
-            name = min(
-                name for name in found.keys() | promised.keys() if found.get(name) != promised.get(name)
-            )
-            raise WeightError(
-                f"{version}: {name} is {found.get(name)} in {file}, {promised.get(name)} promised"
-            )
+            name, _ = min(found.items() ^ promised.items())
+            there, wanted = (tensors.get(name, "missing") for tensors in (found, promised))
+            raise WeightError(f"{version}: {name} is {there} in {file}, {wanted} in the manifest")
 
     def _check_names(self, version: str, names: set[str]) -> None:
         optional = {_HEAD} if self._is_tied else set()

@@ -6,6 +6,7 @@ over their old keys and values, or recompute them when `clears_cache_on_update` 
 
 import asyncio
 import itertools
+import secrets
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -109,9 +110,9 @@ class TransformersEngine:
             raise EngineFault(
                 f"a prompt holds tokens outside the vocabulary of {self._model.config.vocab_size}"
             )
-        generator = None
-        if seed is not None:
-            generator = torch.Generator(self._device).manual_seed(seed)
+        # torch's default seed is a constant: actors would sample the members of a group alike.
+        chosen = secrets.randbits(63) if seed is None else seed
+        generator = torch.Generator(self._device).manual_seed(chosen)
         return Request(prompt.tolist(), min(max_tokens, room), sampling, generator)
 
     async def load_weights(self, manifest: WeightManifest, path: Path) -> None:
