@@ -25,8 +25,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.chmod(0o755)
-        for file in [*draft.rglob("*"), draft]:
+        for file in draft.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                file.chmod(
+                    0o644
+                )  # safetensors writes for its owner alone; other accounts may serve the model
             _sync(file)
+        _sync(draft)
         if path.exists():
             replaced = draft.with_name(draft.name + "-replaced")
             path.rename(replaced)
