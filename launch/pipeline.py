@@ -85,7 +85,8 @@ class Pipeline:
                 background(self._view.follow(), supervisor.keep_running(roles.hub(config))),
                 stages.hub_client(config) as hub,
             ):
-                await stages.wait_for_hub(config, hub)
+                with self._clock.measure("start"):
+                    await stages.wait_for_hub(config, hub)
                 await self._prepare(supervisor, hub)
                 await self._stage(
                     "training", self._folder.summary, lambda: self._train(supervisor), again=True

@@ -4,6 +4,7 @@ Nothing is written here; a run that is refused leaves no trace.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import ConfigurationError, PreflightError
@@ -136,13 +137,13 @@ def ports(config: RunConfig) -> list[tuple[str, str, int]]:
     ]
 
 
-def check_space(config: RunConfig) -> None:
+def check_space(config: RunConfig, free_bytes: Callable[[Path], int] = machine.free_bytes) -> None:
     """The disk holds the models, the checkpoints and the ledger; shared memory holds the weights."""
     for path, needed, what in (
         (config.run.folder.path, disk_bytes(config), "models, checkpoints and the ledger"),
         (machine.SHARED_MEMORY, shared_memory_bytes(config), "weights in shared memory"),
     ):
-        free = machine.free_bytes(path)
+        free = free_bytes(path)
         if free < needed:
             raise PreflightError(
                 f"no space: {what} need about {needed / machine.GIB:.2f} GiB in {path}, "

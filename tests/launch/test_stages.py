@@ -1,0 +1,81 @@
+"""Tasks are frozen once, held-out ones spread over depths, and demonstrations never touch them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigurationError, PreflightError
+from envhub.local import LocalHub
+from envhub.task import Task
+from launch.demonstrations import demonstration_tasks
+from launch.stages import (
+    freeze_tasks,
+    hub_client,
+    spread_over_depths,
+    vocabulary_file,
+    wait_for_hub,
+    write_vocabulary,
+)
+from tests.launch.making import run_config
+
+
+def tasks(**number_of_depth: int) -> list[Task]:
+    return [
+        Task(name=f"{depth}-{index}", split="test", depth=int(depth[1:]))
+        for depth, number in number_of_depth.items()
+        for index in range(number)
+    ]
+
+
+def test_heldout_tasks_are_spread_evenly_over_depths() -> None:
+    chosen = spread_over_depths(tasks(d1=50, d2=50, d3=4), 24, seed=0)
+    assert Counter(task.depth for task in chosen) == {1: 10, 2: 10, 3: 4}
+
+
+def test_heldout_tasks_depend_on_the_seed_alone() -> None:
+    everything = tasks(d1=50, d2=50)
+    assert spread_over_depths(everything, 20, seed=1) == spread_over_depths(everything, 20, seed=1)
+    assert spread_over_depths(everything, 20, seed=1) != spread_over_depths(everything, 20, seed=2)
+
+
+def test_more_heldout_tasks_than_there_are_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match=r"evaluation\.num_tasks = 9: the test split has 5"):
+        spread_over_depths(tasks(d1=5), 9, seed=0)
+
+
+async def test_frozen_tasks_are_those_of_the_splits(tmp_path: Path) -> None:
+    config = run_config(tmp_path, tasks={"num_train": 7}, evaluation={"num_tasks": 5})
+    async with LocalHub() as hub:
+        await freeze_tasks(config, hub)
+        await write_vocabulary(config, hub)
+    frozen = json.loads(config.run.folder.tasks.read_text())
+    assert (len(frozen["train"]), len(frozen["heldout"])) == (7, 5)
+    names = {split: {task["task"] for task in frozen[split]} for split in frozen}
+    assert not names["train"] & names["heldout"]
+    assert "guess" in json.loads(vocabulary_file(config.run.folder).read_text())
+
+
+def test_demonstrations_show_training_tasks_of_the_wanted_depths_alone(tmp_path: Path) -> None:
+    config = run_config(
+        tmp_path, tasks={"environment": "textcraft_generated"}, sft={"num_demonstrations": 20, "depths": [2]}
+    )
+    shown = demonstration_tasks(config)
+    assert len({task.name for task in shown}) == 20
+    assert {(task.split, task.depth) for task in shown} == {("train", 2)}
+
+
+def test_more_demonstrations_than_training_tasks_is_a_mistake(tmp_path: Path) -> None:
+    config = run_config(tmp_path, tasks={"num_train": 3}, sft={"num_demonstrations": 4})
+    with pytest.raises(
+        ConfigurationError, match=r"sft\.num_demonstrations = 4: the run has 3 training tasks"
+    ):
+        demonstration_tasks(config)
+
+
+async def test_a_hub_that_does_not_answer_ends_the_wait(tmp_path: Path) -> None:
+    config = run_config(tmp_path, hub={"port": 1}, supervision={"hub_start_s": 0.05})
+    async with hub_client(config) as hub:
+        with pytest.raises(PreflightError, match=r"the hub did not answer on 127\.0\.0\.1:1 within"):
+            await wait_for_hub(config, hub)
