@@ -13,15 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.messages import WeightManifest
 from common.model_config import ModelConfig
-from common.weights.store import NamedArray, WeightStore
 from learner.batch import Batch, MicroBatch
-from learner.checkpoint import CheckpointStore, TrainerState, load_checkpoint
+from learner.checkpoint import TrainerState
 from learner.command_channel import CommandChannel, connect
 from learner.config import LearnerConfig
 from learner.loss import objective
@@ -52,11 +49,6 @@ class Ranks:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._channel = CommandChannel()
-
-    @property
-    def dtype(self) -> str:
-        """What the model computes in and is broadcast in."""
-        return self._trainer.dtype
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -195,41 +187,21 @@ class TrainerThread:
         """See `Ranks.gather`; `consume` runs on the trainer's thread."""
         return await self._call(lambda: self._here.gather(dtype, consume))
 
-    async def write_weights(self, store: WeightStore, version: int) -> WeightManifest:
-        """Write every weight into `store` as `version`, in the dtype of the model, as it is gathered."""
-
-        def write(weights: Iterator[tuple[str, Tensor]]) -> WeightManifest:
-            return store.write(version, map(_named_array, weights))
-
-        return await self._call(lambda: self._here.gather(self._here.dtype, write))
-
     async def save_huggingface(self, path: Path) -> None:
         """See `Ranks.save_huggingface`."""
         await self._call(lambda: self._here.save_huggingface(path))
 
-    async def save_checkpoint(self, store: CheckpointStore, version: int) -> None:
-        """Keep all that a resume at `version` needs; the ledger position is the same step."""
-        await self._call(lambda: store.save(self._here.state(), ledger={"step": version}))
+    async def state(self) -> TrainerState:
+        """See `Ranks.state`."""
+        return await self._call(lambda: self._here.state())
 
-    async def load_checkpoint(self, store: CheckpointStore) -> int | None:
-        """Continue from the newest checkpoint; its ledger position (a step), or None when there is none.
-
-        Raises CheckpointError, with nothing changed, when it is torn or another model's.
-        """
-        return await self._call(lambda: self._restore(store))
+    async def load_state(self, state: TrainerState) -> None:
+        """See `Ranks.load_state`."""
+        await self._call(lambda: self._here.load_state(state))
 
     async def run(self, work: Callable[[Ranks], T]) -> T:
         """Anything else that must not overlap with a step: `work(ranks)` on the trainer's thread."""
         return await self._call(lambda: work(self._here))
-
-    def _restore(self, store: CheckpointStore) -> int | None:
-        newest = store.latest()
-        if newest is None:
-            return None
-        checkpoint = load_checkpoint(newest)
-        self._here.load_state(checkpoint.state)
-        checkpoint.restore_random()
-        return int(checkpoint.ledger["step"])
 
     @property
     def _here(self) -> Ranks:
@@ -238,10 +210,3 @@ class TrainerThread:
 
     async def _call(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-
-def _named_array(weight: tuple[str, Tensor]) -> NamedArray:
-    """A weight as the bytes that a store takes; numpy knows no bfloat16."""
-    name, tensor = weight
-    data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return name, str(tensor.dtype).removeprefix("torch."), data, tuple(tensor.shape)

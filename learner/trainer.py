@@ -74,11 +74,6 @@ class Trainer:
         self._optimizer = build_optimizer(self._parameters.items(), options.optimizer)
 
     @property
-    def dtype(self) -> str:
-        """What the model computes in and is saved in; the masters are float32."""
-        return self._options.dtype
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The whole shape of every parameter, by name."""
         return {name: tuple(parameter.shape) for name, parameter in self._parameters.items()}

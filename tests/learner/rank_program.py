@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from common.model_config import ModelConfig
-from common.weights.store import WeightStore
 from learner.batch import Batch, pack
-from learner.checkpoint import CheckpointStore
+from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
 from learner.ranks import TrainerThread, open_trainer, serve
 from learner.trainer import Trainer
@@ -40,19 +39,17 @@ async def lead(build: object, out: Path) -> None:
     store = CheckpointStore(out / "checkpoints")
     async with TrainerThread(build) as trainer:  # type: ignore[arg-type]
         seen = [await take(trainer, step, num_ranks) for step in (1, 2)]
-        await trainer.save_checkpoint(store, 2)
+        path = store.save(await trainer.state(), {"step": 2})
         seen.append(await take(trainer, 3, num_ranks))
-        assert await trainer.load_checkpoint(store) == 2
+        await trainer.load_state(load_checkpoint(path).state)
         seen.append(await take(trainer, 3, num_ranks))
         mismatch = await trainer.mismatch(batch(1, num_ranks), 1, 1.0)
-        with WeightStore(out) as weights:
-            manifest = await trainer.write_weights(weights, 3)
+        names = await trainer.gather("bfloat16", lambda weights: [name for name, _ in weights])
         await trainer.save_huggingface(out / "saved")
-        state = await trainer.run(lambda ranks: ranks.state())
+        state = await trainer.state()
     save_file(
         state.weights | {f"optimizer.{k}": v for k, v in state.optimizer.items()}, out / "state.safetensors"
     )
-    names = [entry.name for entry in manifest.tensors]
     (out / "seen.json").write_text(json.dumps({"steps": seen, "mismatch": mismatch, "names": names}))
 
 

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from common.errors import CheckpointError
 from common.model_config import ModelConfig
 from learner.batch import pack
-from learner.checkpoint import CheckpointStore
 from learner.config import LearnerConfig
 from learner.ranks import Ranks, TrainerThread, open_trainer
 from learner.trainer import Trainer
@@ -101,7 +100,7 @@ async def test_a_cancelled_step_in_progress_is_still_whole(model: Path) -> None:
             await asyncio.to_thread(began.wait, 30)
             step.cancel()
         may_go_on.set()
-        state = await trainer.run(lambda ranks: ranks.state())
+        state = await trainer.state()
     assert step.cancelled()
     assert state.step == 1
 
@@ -124,16 +123,10 @@ async def test_a_batch_packed_for_other_ranks_is_refused(model: Path) -> None:
             await trainer.step(batch, 1, 1.0)
 
 
-async def test_without_a_checkpoint_there_is_nothing_to_resume(model: Path, tmp_path: Path) -> None:
-    async with TrainerThread(lambda: build(model)) as trainer:
-        assert await trainer.load_checkpoint(CheckpointStore(tmp_path / "none")) is None
-
-
-async def test_another_models_checkpoint_is_refused(model: Path, tmp_path: Path) -> None:
+async def test_another_models_state_is_refused(model: Path, tmp_path: Path) -> None:
     other = tiny_folder(tmp_path / "other", num_kv_heads=4)
-    store = CheckpointStore(tmp_path / "checkpoints")
     async with TrainerThread(lambda: build(other)) as trainer:
-        await trainer.save_checkpoint(store, 0)
+        state = await trainer.state()
     async with TrainerThread(lambda: build(model)) as trainer:
         with pytest.raises(CheckpointError, match="another model"):
-            await trainer.load_checkpoint(store)
+            await trainer.load_state(state)
