@@ -9,19 +9,19 @@ from pathlib import Path
 
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
+from envhub.task import select
 from launch import machine
 from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
+from launch.stages import spread_over_depths
 
 
 def check(config: RunConfig) -> None:
     """Every check, cheapest first; ConfigurationError or PreflightError at the first that fails."""
     refuse_live(config.run.folder)
-    registry.environment(config.tasks.environment)
-    if config.sft.num_demonstrations:
-        demonstration_tasks(config)
+    check_tasks(config)
     check_model(config)
     check_packages(config)
     check_cores(config)
@@ -30,6 +30,21 @@ def check(config: RunConfig) -> None:
     check_folder(config)
     check_ports(config)
     check_space(config)
+
+
+def check_tasks(config: RunConfig) -> None:
+    """The environment is there and has as many training, expert and held-out tasks as are asked for."""
+    wanted = config.tasks
+    environment = registry.environment(wanted.environment)
+    if not select(environment.tasks("train"), wanted.depths):
+        raise ConfigurationError(
+            f"tasks.depths = {list(wanted.depths)}: {wanted.environment} has no such training task"
+        )
+    if config.sft.num_demonstrations:
+        demonstration_tasks(config)
+    if config.evaluation.num_tasks:
+        heldout = select(environment.tasks("test"), wanted.depths)
+        spread_over_depths(heldout, config.evaluation.num_tasks, config.run.seed)
 
 
 def check_model(config: RunConfig) -> None:

@@ -35,6 +35,9 @@ BAD = [
     ("--tasks.environment=texcraft", 2, "did you mean 'textcraft'"),
     ("--learner.steps", 2, "an override has the form --section.field=value"),
     ("--evaluation.num_tasks=-1", 2, "evaluation.num_tasks = -1"),
+    ("--evaluation.num_tasks=9999", 2, "evaluation.num_tasks = 9999: the test split has"),
+    ("--tasks.depths=[9]", 2, "tasks.depths = [9]: guess_number has no such training task"),
+    ("--sft.num_demonstrations=9999", 2, "sft.num_demonstrations = 9999: the run has"),
     ("--learner.steps=1000000000000", 1, "no space"),
 ]
 

@@ -14,7 +14,12 @@ import pytest
 from launch.guard import marked
 from launch.processes import Command, Launcher
 
-STUBBORN = "import signal, sys\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('up', flush=True)\nsignal.pause()"
+STUBBORN = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print('up', flush=True)
+signal.pause()
+"""
 POLITE = """
 import signal, sys
 def leave(*_):
@@ -110,7 +115,8 @@ async def test_a_process_that_renames_itself_keeps_its_mark(launcher: Launcher, 
 
 async def test_threads_and_cores_are_those_of_the_command(launcher: Launcher, tmp_path: Path) -> None:
     core = min(os.sched_getaffinity(0))
-    code = "import os; print('cores', sorted(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'], flush=True)"
+    threads = "os.environ['OMP_NUM_THREADS']"
+    code = f"import os; print('cores', sorted(os.sched_getaffinity(0)), {threads}, flush=True)"
     command = python(
         "pinned", f"import sys; sys.stdin.read(); {code}", tmp_path, num_threads=3, cpu_cores=(core,)
     )

@@ -1,4 +1,4 @@
-"""What must live is started again a bounded number of times; what must succeed ends the run with its reason."""
+"""What must live is started again, boundedly; what must succeed ends the run with its reason."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ async def test_a_dead_process_is_started_again_and_counted(launcher: Launcher, t
 
 async def test_restarts_are_bounded_and_the_reason_is_told(launcher: Launcher, tmp_path: Path) -> None:
     supervisor = Supervisor(launcher, QUICK, Told())
-    with pytest.raises(ProcessError, match="worker died 3 times .exit code 1.: RuntimeError: start 3"):
+    with pytest.raises(ProcessError, match=r"worker died 3 times .exit code 1.: RuntimeError: start 3"):
         await supervisor.keep_running(python(failing_until(100, tmp_path), tmp_path))
     assert supervisor.restarts == {"worker": 2}
 
@@ -63,7 +63,7 @@ async def test_restarts_are_bounded_and_the_reason_is_told(launcher: Launcher, t
 async def test_a_wrong_configuration_is_not_started_again(launcher: Launcher, tmp_path: Path) -> None:
     supervisor = Supervisor(launcher, QUICK, Told())
     code = "import sys; print('pronghorn actor: bus.host = 3: wrong', file=sys.stderr); sys.exit(2)"
-    with pytest.raises(ProcessError, match="bus.host = 3: wrong"):
+    with pytest.raises(ProcessError, match=r"bus\.host = 3: wrong"):
         await supervisor.keep_running(python(code, tmp_path))
     assert not supervisor.restarts
 
