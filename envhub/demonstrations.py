@@ -2,46 +2,53 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from random import Random
 
 from common import agenttraj
 from common.action_format import render
 from common.errors import EnvironmentFault
+from common.trajectory import TaskReference
 from envhub import registry
 from envhub.environment import Environment
-from envhub.task import Task
 
 MAX_TURNS = 1000
 """An expert that has not succeeded by then never will."""
 
 
 def write_demonstrations(
-    environment: str, tasks: Iterable[Task | str], action_format: str, path: Path, seed: int = 0
+    tasks: Iterable[TaskReference], action_format: str, path: Path, *, wander: float = 0.0
 ) -> int:
     """Play every task to success and write a row for each, the task's name as `item_id`; how many.
 
-    `react` rows carry the expert's thoughts. EnvironmentFault when the expert fails: nothing is written.
+    With probability `wander` a turn is not the expert's but any possible action, chosen by the task's seed;
+    the expert goes on from wherever that led. Such turns are part of the row like all others: it is the
+    play of somebody who knows the way and is easily distracted. `react` rows carry the expert's thoughts.
+    EnvironmentFault when the expert fails: nothing is written.
     """
-    found = registry.environment(environment)
-    names = (task if isinstance(task, str) else task.name for task in tasks)
-    return agenttraj.write(path, [_demonstrate(found, name, action_format, seed) for name in names])
+    return agenttraj.write(path, [_demonstrate(task, action_format, wander) for task in tasks])
 
 
-def _demonstrate(
-    environment: Environment, task: str, action_format: str, seed: int
-) -> agenttraj.Demonstration:
-    exchanges = _play(environment, task, action_format, seed)
-    return agenttraj.demonstration(task, environment.instructions(action_format), exchanges)
+def _demonstrate(task: TaskReference, action_format: str, wander: float) -> agenttraj.Demonstration:
+    environment = registry.environment(task.environment)
+    exchanges = _play(environment, task, action_format, wander)
+    return agenttraj.demonstration(task.task, environment.instructions(action_format), exchanges)
 
 
-def _play(environment: Environment, task: str, action_format: str, seed: int) -> Iterator[tuple[str, str]]:
+def _play(
+    environment: Environment, task: TaskReference, action_format: str, wander: float
+) -> Iterator[tuple[str, str]]:
     """What the expert saw and wrote, turn by turn, until it succeeded."""
-    episode = environment.reset(task, seed)
+    random = Random(f"demonstration:{task.task}:{task.seed}")
+    episode = environment.reset(task.task, task.seed)
     for _ in range(MAX_TURNS):
         observation, move = episode.observation, episode.expert()
-        yield observation, render(move.action, action_format, move.thought)
-        result = episode.step(move.action)
+        action, thought = move.action, move.thought
+        if random.random() < wander:
+            action, thought = random.choice(episode.actions()), "Let me see."
+        yield observation, render(action, action_format, thought)
+        result = episode.step(action)
         if result.is_success:
             return
         if result.is_terminated:
             break
-    raise EnvironmentFault(f"environment {environment.name}, task {task}: the expert did not succeed")
+    raise EnvironmentFault(f"environment {environment.name}, task {task.task}: the expert did not succeed")

@@ -9,9 +9,10 @@ from envhub.environment import Environment
 from envhub.envs.guess_number import GuessNumber
 from envhub.envs.textcraft.environment import TextCraft
 from envhub.envs.textcraft.generated import GeneratedTextCraft
+from envhub.envs.textcraft.workshop import WorkshopTextCraft
 
 _ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
-    kind.name: kind for kind in (TextCraft, GeneratedTextCraft, GuessNumber)
+    kind.name: kind for kind in (TextCraft, GeneratedTextCraft, WorkshopTextCraft, GuessNumber)
 }
 
 

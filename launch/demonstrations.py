@@ -3,13 +3,17 @@
 import argparse
 import asyncio
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 
 from common.config import load
 from common.errors import ConfigurationError
+from common.seeding import derive_seed
+from common.trajectory import TaskReference
 from envhub import registry
 from envhub.demonstrations import write_demonstrations
-from envhub.task import Task, select
+from envhub.hub import references
+from envhub.task import select
 from launch.config import RunConfig
 
 
@@ -31,23 +35,25 @@ async def write_expert(config: RunConfig) -> None:
 def write(config: RunConfig, file: Path) -> int:
     """Write `sft.num_demonstrations` expert trajectories to `file`, whole or not at all; how many."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    tasks = demonstration_tasks(config)
     return write_demonstrations(
-        config.tasks.environment, tasks, config.tasks.action_format, file, config.run.seed
+        demonstration_tasks(config), config.tasks.action_format, file, wander=config.sft.wander
     )
 
 
-def demonstration_tasks(config: RunConfig) -> tuple[Task, ...]:
-    """The first `sft.num_demonstrations` training tasks of `sft.depths`, in their frozen order.
+def demonstration_tasks(config: RunConfig) -> list[TaskReference]:
+    """Training tasks of `sft.depths` in frozen order; past the last they begin again under another seed.
 
-    ConfigurationError when the training tasks of the run hold fewer.
+    ConfigurationError when no training task of the run has such a depth.
     """
-    wanted, number = config.tasks, config.sft.num_demonstrations
+    wanted = config.tasks
     train = select(registry.environment(wanted.environment).tasks("train"), wanted.depths, wanted.num_train)
-    shown = select(train, config.sft.depths, number)
-    if len(shown) < number:
-        depths = f" of sft.depths = {list(config.sft.depths)}" if config.sft.depths else ""
+    shown = references(wanted.environment, list(select(train, config.sft.depths)))
+    if not shown:
         raise ConfigurationError(
-            f"sft.num_demonstrations = {number}: the run has {len(shown)} training tasks{depths}"
+            f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"
         )
-    return shown
+    again = islice(cycle(shown), config.sft.num_demonstrations)
+    return [
+        task.model_copy(update={"seed": derive_seed(config.run.seed, "demonstration", index)})
+        for index, task in enumerate(again)
+    ]

@@ -85,6 +85,8 @@ class SftConfig(OptimizerConfig):
     """Written by `pronghorn data expert`; 0: no warm start."""
     depths: tuple[int, ...] = ()
     """Only goals of these depths; empty: all."""
+    wander: float = Field(default=0.0, ge=0, lt=1)
+    """How often the demonstrator takes any possible action instead of the expert's."""
     learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=200, ge=1)
     batch_tokens: int = Field(default=8192, ge=64)
@@ -123,7 +125,9 @@ class LearnerConfig(OptimizerConfig):
     @model_validator(mode="after")
     def _group_can_be_compared(self) -> "LearnerConfig":
         if self.advantage == "grpo" and self.group_size < 2:
-            raise ValueError(f"group_size {self.group_size}: grpo compares the members of a group; give at least 2")
+            raise ValueError(
+                f"group_size {self.group_size}: grpo compares the members of a group; give at least 2"
+            )
         return self
 
 

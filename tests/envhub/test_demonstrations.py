@@ -9,6 +9,7 @@ import pytest
 from common import agenttraj
 from common.action_format import parse
 from common.errors import ConfigurationError
+from common.trajectory import TaskReference
 from envhub import registry
 from envhub.demonstrations import write_demonstrations
 
@@ -16,15 +17,22 @@ HUMAN = {"from": "human", "loss": None, "value": "see"}
 GPT = {"from": "gpt", "loss": True, "value": "act"}
 
 
+def reference(environment: str, task: str, seed: int = 0) -> TaskReference:
+    return TaskReference(environment=environment, task=task, seed=seed)
+
+
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize("action_format", ["plain", "react"])
-def test_replaying_what_was_written_wins(tmp_path: Path, name: str, action_format: str) -> None:
+@pytest.mark.parametrize("wander", [0.0, 0.5])
+def test_replaying_what_was_written_wins(
+    tmp_path: Path, name: str, action_format: str, wander: float
+) -> None:
     environment = registry.environment(name)
     path = tmp_path / "data" / "expert.json"
-    tasks = environment.tasks("train")[:12]
-    assert write_demonstrations(name, tasks, action_format, path, seed=5) == 12
+    tasks = [reference(name, task.name, seed=5) for task in environment.tasks("train")[:12]]
+    assert write_demonstrations(tasks, action_format, path, wander=wander) == 12
     rows = agenttraj.read(path)
-    assert [row.item_id for row in rows] == [task.name for task in tasks]
+    assert [row.item_id for row in rows] == [task.task for task in tasks]
     for row in rows:
         instructions, exchanges = agenttraj.split_instructions(row)
         assert instructions == environment.instructions(action_format)
@@ -39,7 +47,7 @@ def test_replaying_what_was_written_wins(tmp_path: Path, name: str, action_forma
 
 def test_the_file_has_agentgyms_form(tmp_path: Path) -> None:
     path = tmp_path / "expert.json"
-    write_demonstrations("guess_number", ["number-001"], "react", path)
+    write_demonstrations([reference("guess_number", "number-001")], "react", path)
     (row,) = json.loads(path.read_text())
     assert set(row) == {"conversations", "item_id"}
     speakers = [(part["from"], part["loss"]) for part in row["conversations"]]
@@ -47,9 +55,20 @@ def test_the_file_has_agentgyms_form(tmp_path: Path) -> None:
     assert row["conversations"][1]["value"] == agenttraj.ACKNOWLEDGEMENT
 
 
+def test_a_distracted_expert_takes_longer_and_the_same_way_again(tmp_path: Path) -> None:
+    tasks = [reference("textcraft_workshop", "d3-tin-window", seed) for seed in range(20)]
+    lengths = {}
+    for wander in (0.0, 0.5):
+        write_demonstrations(tasks, "plain", tmp_path / "a.json", wander=wander)
+        write_demonstrations(tasks, "plain", tmp_path / "b.json", wander=wander)
+        assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+        lengths[wander] = sum(len(row.conversations) for row in agenttraj.read(tmp_path / "a.json"))
+    assert lengths[0.5] > 1.4 * lengths[0.0]
+
+
 def test_without_instructions_there_is_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "expert.json"
-    write_demonstrations("textcraft_generated", ["d1-000001"], "plain", path)
+    write_demonstrations([reference("textcraft_generated", "d1-000001")], "plain", path)
     (row,) = agenttraj.read(path)
     assert all(part.is_learnt == (part.speaker == "gpt") for part in row.conversations)
 
@@ -91,9 +110,10 @@ def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
 
 def test_an_interrupted_writer_leaves_no_half_file(tmp_path: Path) -> None:
     path = tmp_path / "expert.json"
-    write_demonstrations("guess_number", ["number-001"], "plain", path)
+    write_demonstrations([reference("guess_number", "number-001")], "plain", path)
     before = path.read_text()
     with pytest.raises(ConfigurationError):
-        write_demonstrations("guess_number", ["number-002", "nothing"], "plain", path)
+        tasks = [reference("guess_number", name) for name in ("number-002", "nothing")]
+        write_demonstrations(tasks, "plain", path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]

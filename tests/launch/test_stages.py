@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError, PreflightError
+from envhub import registry
 from envhub.local import LocalHub
 from envhub.task import Task
 from launch.demonstrations import demonstration_tasks
@@ -62,15 +63,22 @@ def test_demonstrations_show_training_tasks_of_the_wanted_depths_alone(tmp_path:
         tmp_path, tasks={"environment": "textcraft_generated"}, sft={"num_demonstrations": 20, "depths": [2]}
     )
     shown = demonstration_tasks(config)
-    assert len({task.name for task in shown}) == 20
-    assert {(task.split, task.depth) for task in shown} == {("train", 2)}
+    assert len({task.task for task in shown}) == 20
+    assert {task.task[:3] for task in shown} == {"d2-"}
+    train = {task.name for task in registry.environment("textcraft_generated").tasks("train")}
+    assert {task.task for task in shown} <= train
 
 
-def test_more_demonstrations_than_training_tasks_is_a_mistake(tmp_path: Path) -> None:
-    config = run_config(tmp_path, tasks={"num_train": 3}, sft={"num_demonstrations": 4})
-    with pytest.raises(
-        ConfigurationError, match=r"sft\.num_demonstrations = 4: the run has 3 training tasks"
-    ):
+def test_past_the_last_training_task_demonstrations_begin_again_under_another_seed(tmp_path: Path) -> None:
+    tasks = {"environment": "guess_number", "num_train": 3}
+    shown = demonstration_tasks(run_config(tmp_path, tasks=tasks, sft={"num_demonstrations": 7}))
+    assert len({task.task for task in shown}) == 3
+    assert len({(task.task, task.seed) for task in shown}) == 7
+
+
+def test_a_depth_without_training_tasks_is_a_mistake(tmp_path: Path) -> None:
+    config = run_config(tmp_path, sft={"num_demonstrations": 4, "depths": [9]})
+    with pytest.raises(ConfigurationError, match=r"sft\.depths = \[9\]: no training task"):
         demonstration_tasks(config)
 
 
