@@ -15,7 +15,7 @@ from actors.engine.engine import Engine
 from actors.engine.factory import make_engine
 from actors.rollout import Table
 from actors.weight_sync import WeightSync
-from common.bus.tcp import TcpActorBus
+from common.bus.tcp_actor import TcpActorBus
 from common.config import load
 from common.errors import PronghornError
 from common.prompt import Dialogue

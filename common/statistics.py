@@ -16,7 +16,9 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     Raises ValueError when there are no trials, or more successes than trials.
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials: give 0 <= successes <= trials and trials >= 1")
+        raise ValueError(
+            f"{successes} successes of {trials} trials: give 0 <= successes <= trials and trials >= 1"
+        )
     share = successes / trials
     shrink = 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrink

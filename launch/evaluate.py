@@ -53,7 +53,8 @@ async def _evaluate(config: RunConfig, model: Path) -> dict[str, Any]:
     role = validate(ActorRoleConfig, config.model_dump())
     tasks = await hub.catalogue(config.tasks.environment, "test", config.tasks.depths)
     chosen = references(
-        config.tasks.environment, spread_over_depths(tasks, config.evaluation.num_tasks or 100, config.run.seed)
+        config.tasks.environment,
+        spread_over_depths(tasks, config.evaluation.num_tasks or 100, config.run.seed),
     )
     await engine.start()
     try:

@@ -1,4 +1,4 @@
-"""`textcraft_workshop`: one generated recipe book of materials and shapes; the test goals are unseen combinations.
+"""`textcraft_workshop`: one generated recipe book; the goals of the test split are unseen combinations of it.
 
 Like Minecraft's own recipes, a shape is made alike from every material: whoever has learned how a ladder is
 made of oak and of iron can make one of jade. A quarter of the combinations is never trained on.
@@ -68,7 +68,7 @@ SHAPES: Final = {
     "ship": "1 anchor, 1 plank",
     "beacon": "1 lantern, 1 raw",
 }
-"""Shape -> what one piece of it takes; `raw` is the material itself, other shapes are of the same material."""
+"""Shape -> what one piece takes; `raw` is the material itself, other shapes are of the same material."""
 TEST_SHARE: Final = 0.25
 MAX_DISTRACTORS: Final = 3
 MAX_AMOUNT: Final = 20
