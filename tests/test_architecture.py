@@ -1,4 +1,4 @@
-"""The habits of this code base, counted: sizes, broad excepts, ownerless tasks, unsafe decoding. No exemptions."""
+"""The habits of this code, counted: sizes, broad excepts, ownerless tasks, unsafe decoding. No exemptions."""
 
 import ast
 from collections.abc import Iterator

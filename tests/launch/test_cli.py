@@ -15,6 +15,8 @@ GOOD = """
 source = "small"
 [tasks]
 environment = "guess_number"
+[sft]
+num_demonstrations = 3
 """
 
 
@@ -37,7 +39,7 @@ BAD = [
     ("--evaluation.num_tasks=-1", 2, "evaluation.num_tasks = -1"),
     ("--evaluation.num_tasks=9999", 2, "evaluation.num_tasks = 9999: the test split has"),
     ("--tasks.depths=[9]", 2, "tasks.depths = [9]: guess_number has no such training task"),
-    ("--sft.num_demonstrations=9999", 2, "sft.num_demonstrations = 9999: the run has"),
+    ("--sft.depths=[9]", 2, "sft.depths = [9]: no training task"),
     ("--learner.steps=1000000000000", 1, "no space"),
 ]
 
@@ -95,7 +97,7 @@ def test_demonstrations_are_written_where_they_were_asked_for(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "expert.json"
-    assert main(["data", "expert", str(good), "--sft.num_demonstrations=3", f"--out={out}"]) == 0
+    assert main(["data", "expert", str(good), f"--out={out}"]) == 0
     assert out.exists()
     assert "3 demonstrations" in capsys.readouterr().out
 

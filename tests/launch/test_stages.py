@@ -63,22 +63,21 @@ def test_demonstrations_show_training_tasks_of_the_wanted_depths_alone(tmp_path:
         tmp_path, tasks={"environment": "textcraft_generated"}, sft={"num_demonstrations": 20, "depths": [2]}
     )
     shown = demonstration_tasks(config)
-    assert len({task.task for task in shown}) == 20
-    assert {task.task[:3] for task in shown} == {"d2-"}
-    train = {task.name for task in registry.environment("textcraft_generated").tasks("train")}
-    assert {task.task for task in shown} <= train
+    known = registry.environment("textcraft_generated")
+    assert len({reference.task for reference in shown}) == 20
+    assert {(known.task(r.task).split, known.task(r.task).depth) for r in shown} == {("train", 2)}
 
 
-def test_past_the_last_training_task_demonstrations_begin_again_under_another_seed(tmp_path: Path) -> None:
-    tasks = {"environment": "guess_number", "num_train": 3}
-    shown = demonstration_tasks(run_config(tmp_path, tasks=tasks, sft={"num_demonstrations": 7}))
-    assert len({task.task for task in shown}) == 3
-    assert len({(task.task, task.seed) for task in shown}) == 7
+def test_past_the_last_training_task_they_begin_again_under_another_seed(tmp_path: Path) -> None:
+    config = run_config(tmp_path, tasks={"num_train": 3}, sft={"num_demonstrations": 7})
+    shown = demonstration_tasks(config)
+    assert [r.task for r in shown[3:6]] == [r.task for r in shown[:3]]
+    assert len({(r.task, r.seed) for r in shown}) == 7
 
 
-def test_a_depth_without_training_tasks_is_a_mistake(tmp_path: Path) -> None:
+def test_demonstrations_of_a_depth_that_no_training_task_has_are_a_mistake(tmp_path: Path) -> None:
     config = run_config(tmp_path, sft={"num_demonstrations": 4, "depths": [9]})
-    with pytest.raises(ConfigurationError, match=r"sft\.depths = \[9\]: no training task"):
+    with pytest.raises(ConfigurationError, match=r"sft\.depths = \[9\]: no training task of the run"):
         demonstration_tasks(config)
 
 

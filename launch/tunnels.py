@@ -1,0 +1,43 @@
+"""What `launch/multinode.sh` must know before it starts: the run's folder and one port per channel.
+
+`python -m launch.tunnels CONFIG.toml [--section.field=value ...]` prints one line:
+`FOLDER HUB LEDGER POLICY WEIGHTS`. The ports are those of the configuration; free ones of this host where it leaves them open.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.config import load
+from common.errors import ConfigurationError, PronghornError
+from launch.cli import split_overrides
+from launch.config import RunConfig
+from launch.preflight import check, ports
+from launch.run_folder import with_ports
+
+
+def describe(arguments: Sequence[str]) -> str:
+    """The line; ConfigurationError for a name with a blank, which a shell would cut."""
+    files, overrides = split_overrides(arguments)
+    config = load(RunConfig, [Path(file) for file in files], overrides)
+    check(config)
+    folder = str(config.run.folder.path.resolve())
+    if any(character.isspace() for character in folder):
+        raise ConfigurationError(
+            f"run.directory = {folder!r}: a run over several hosts needs a path without blanks"
+        )
+    return " ".join([folder, *(str(port) for _, _, port in ports(with_ports(config)))])
+
+
+def main() -> int:
+    """Print the line; the exit code."""
+    try:
+        print(describe(sys.argv[1:]))
+    except PronghornError as error:
+        print(f"pronghorn: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
