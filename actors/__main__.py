@@ -7,8 +7,6 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from common.log import configure_logging
-
 from actors.actor import Actor
 from actors.config import ActorRoleConfig
 from actors.engine.engine import Engine
@@ -18,8 +16,10 @@ from actors.weight_sync import WeightSync
 from common.bus.tcp_actor import TcpActorBus
 from common.config import load
 from common.errors import PronghornError
+from common.log import configure_logging
 from common.prompt import Dialogue
 from envhub.client import HubClient
+from envhub.hub import Hub
 
 CACHED_DIALOGUES = 256
 """Environments whose prepared templates are kept."""
@@ -71,7 +71,7 @@ async def _run(config: ActorRoleConfig, name: str) -> None:
             await engine.close()
 
 
-def make_table(config: ActorRoleConfig, name: str, hub: HubClient, engine: Engine, model: Path) -> Table:
+def make_table(config: ActorRoleConfig, name: str, hub: Hub, engine: Engine, model: Path) -> Table:
     """What the actor plays with; the tokenizer is the model's own."""
     from transformers import AutoTokenizer  # seconds of import that a wrong configuration need not pay
 

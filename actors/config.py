@@ -27,7 +27,7 @@ class EngineConfig(Section):
     is_eager: bool = True
     """Skip compilation: seconds instead of a minute to start, somewhat slower per token."""
     clears_cache_on_update: bool = False
-    """True: requests in flight recompute their prefix under new weights; False: they go on over the old cache."""
+    """True: requests in flight recompute their prefix; False: they go on over the old cache."""
     num_threads: int = Field(default=1, ge=1)
     """OpenMP threads of the engine; two collapse as soon as another process wants a core."""
     cpu_cores: tuple[int, ...] = ()

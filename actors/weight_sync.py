@@ -27,7 +27,7 @@ class WeightSync:
         self.last_seconds = 0.0
         """Announcement received to engine resumed, of the last update."""
         self.last_first_token_s = 0.0
-        """End of the optimizer step to an engine that samples with that version, by both hosts' wall clocks."""
+        """End of the optimizer step to an engine that samples with it, by both hosts' wall clocks."""
         self.num_failed = 0
         self._bus = bus
         self._engine = engine

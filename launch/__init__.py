@@ -1,0 +1,1 @@
+"""Launch: composes the parts, supervises the processes, reports."""

@@ -1,4 +1,4 @@
-"""`pronghorn eval CONFIG.toml [--model=FOLDER]`: success on held-out tasks, with its interval, without a learner."""
+"""`pronghorn eval CONFIG.toml [--model=FOLDER]`: held-out success and its interval."""
 
 import argparse
 import asyncio

@@ -110,7 +110,7 @@ class Launcher:
         return {
             MARK: self._mark_of(command),
             "OMP_NUM_THREADS": str(command.num_threads),
-            # Threads that spin while they wait slow each other down tenfold as soon as somebody wants their core.
+            # Threads that spin while they wait are slowed tenfold as soon as somebody wants their core.
             "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
             # setproctitle (vLLM uses it) would write its title over the environment that holds the mark.

@@ -1,7 +1,8 @@
 """What `launch/multinode.sh` must know before it starts: the run's folder and one port per channel.
 
 `python -m launch.tunnels CONFIG.toml [--section.field=value ...]` prints one line:
-`FOLDER HUB LEDGER POLICY WEIGHTS`. The ports are those of the configuration; free ones of this host where it leaves them open.
+`FOLDER HUB LEDGER POLICY WEIGHTS`. The ports are those of the configuration; where it leaves them open,
+free ones of this host.
 """
 
 import sys

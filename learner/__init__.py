@@ -1,0 +1,1 @@
+"""The learner: takes optimizer steps and never waits for the slowest episode."""

@@ -7,11 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-from common.log import configure_logging
-
 from common.bus.tcp import TcpLearnerBus
 from common.config import load
 from common.errors import PronghornError
+from common.log import configure_logging
 from common.metrics import MetricsWriter
 from common.weights.store import WeightStore
 from learner.assembly import assemble

@@ -35,7 +35,7 @@ class BatchBuilder:
         self._config = config
 
     def build(self, groups: Sequence[Group], received: Sequence[list[int]], version: int) -> StepBatch:
-        """Batch of `groups`, consumed at `version`; `received[g][i]`: the version when member i of group g arrived.
+        """Batch of `groups`, consumed at `version`; `received[g][i]`: version at member i's arrival.
 
         Tokens older than `max_staleness` are masked whatever the mode: the mode decides what happens before.
         """

@@ -35,9 +35,9 @@ class HorizonConfig(Section):
 
     kind: Literal["fixed", "stepwise", "linear", "adaptive"] = "fixed"
     rounds: tuple[int, ...] = (10,)
-    """`fixed`: the first; `stepwise` and `adaptive`: the successive horizons; `linear`: from the first to the last."""
+    """`fixed`: the first; `stepwise`, `adaptive`: one after the other; `linear`: from first to last."""
     every: int = Field(default=100, ge=1)
-    """`stepwise`: steps per round; `linear`: steps from first to last; `adaptive`: the fewest steps at one horizon."""
+    """Steps: per round (`stepwise`), from first to last (`linear`), the fewest per round (`adaptive`)."""
     success_threshold: float = Field(default=0.7, gt=0, le=1)
     """`adaptive`: raise when success at this horizon reaches this share."""
     truncation_threshold: float = Field(default=0.3, gt=0, le=1)
@@ -118,7 +118,7 @@ class LearnerConfig(OptimizerConfig):
     checkpoint_every: int = Field(default=10, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
     max_logprob_mismatch: float = Field(default=0.1, gt=0)
-    """Mean |engine - learner| logprob, nats, above which the first batch stops the run: the ratio would be a lie."""
+    """Mean |engine - learner| logprob, nats, above which the first batch stops the run."""
     batch_s: float = Field(default=600.0, gt=0)
     """Deadline of waiting for a batch; past it the run ends with the reason."""
 

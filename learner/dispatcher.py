@@ -219,7 +219,7 @@ class Dispatcher:
         while not self.is_stopping:
             async with self._lock:
                 self._changed.clear()
-                for group in [g for g in self._complete.values() if self._is_too_stale(g)]:
+                for group in self._too_stale():
                     await self._drop(group.group, "stale")
                 ready = self._in_order()
                 if len(ready) >= self._config.groups_per_step:
@@ -227,16 +227,13 @@ class Dispatcher:
             await self._changed.wait()
         return []
 
-    def _is_too_stale(self, group: Group) -> bool:
-        return is_too_stale(group, self.version, self._config.staleness)
+    def _too_stale(self) -> list[Group]:
+        return [g for g in self._complete.values() if is_too_stale(g, self.version, self._config.staleness)]
 
     def _in_order(self) -> list[Group]:
         """Complete groups, oldest first; under `wait` only those that no open group precedes."""
-        ids = sorted(self._complete)
-        if self._config.staleness.mode == "wait" and self._open:
-            oldest_open = min(self._open)
-            ids = [i for i in ids if i < oldest_open]
-        return [self._complete[i] for i in ids]
+        is_waiting = self._config.staleness.mode == "wait" and self._open
+        return [self._complete[i] for i in sorted(self._complete) if not is_waiting or i < min(self._open)]
 
     async def consumed(
         self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int
@@ -266,15 +263,17 @@ class Dispatcher:
         What was opened under this label before a restart is taken up where it was.
         """
         async with self._lock:
-            known = [
-                g
-                for s in ("open", "complete")
-                for g in await self._call(self._ledger.groups_in, s, "evaluation")
-            ]
-            mine = [g for g in known if g.label == label]
+            mine = await self._call(self._ledger.evaluation_groups, label)
             if not mine:
-                opened = {"purpose": "evaluation", "label": label, "horizon": horizon, "size": 1}
-                mine = await self._call(self._ledger.open_groups, tasks, version=self.version, **opened)
+                mine = await self._call(
+                    self._ledger.open_groups,
+                    tasks,
+                    purpose="evaluation",
+                    label=label,
+                    horizon=horizon,
+                    size=1,
+                    version=self.version,
+                )
             for group in reversed([g for g in mine if len(g.played) < g.size]):
                 self._evaluating[group.id] = label
                 self.book.offer(group, sampling, self.version, urgent=True)

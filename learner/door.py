@@ -32,7 +32,7 @@ class Door:
         self._inbox: asyncio.Queue[tuple[str, FromActor]] = asyncio.Queue(maxsize=config.max_queued_messages)
 
     async def receive(self) -> None:
-        """Endless: from the bus into the inbox; while the inbox is full the bus's own high-water mark holds actors."""
+        """Endless: from the bus into the inbox; while that is full the bus's high-water mark holds actors."""
         while True:
             await self._inbox.put(await self._bus.receive())
 
@@ -75,7 +75,7 @@ class Door:
             log.info("joined actor=%s", actor)
             return
         if not dispatcher.book.heard(actor):
-            # Given up after its silence: it comes back as if it were new, and its old leases are others' by now.
+            # Given up after its silence: it comes back as if it were new; its old leases are others' now.
             await dispatcher.join(actor)
         match message:
             case Ready():

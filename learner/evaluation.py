@@ -1,4 +1,4 @@
-"""Evaluation: held-out tasks, played by the same actors with the policy as it is, counted by the environment's predicate."""
+"""Evaluation: held-out tasks, played by the same actors, counted by the environment's own predicate."""
 
 from collections import defaultdict
 from collections.abc import Sequence

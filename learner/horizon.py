@@ -1,4 +1,4 @@
-"""The horizon: a pure function of the learner's step and of what has been trained on, so a resume changes nothing.
+"""The horizon: a pure function of the step and of what was trained on, so a resume changes nothing.
 
 Schedules: `fixed`, `stepwise` (ScalingInter-RL, arXiv:2509.08755, section 3.4), `linear`, `adaptive`.
 """
@@ -41,7 +41,7 @@ def horizon_at(config: HorizonConfig, step: int, evidence: Sequence[StepEvidence
 
 
 def adaptive_horizon(config: HorizonConfig, evidence: Sequence[StepEvidence]) -> int:
-    """Raise to the next of `rounds` when the last `window` trajectories at this horizon are solved or cut often enough.
+    """Raise to the next of `rounds` when the last `window` trajectories here are solved or cut often enough.
 
     Judged after every step, from the trajectories trained at the current horizon only, never before `every`
     steps at it, and never lowered. Replays the whole history, so it needs no state of its own.

@@ -1,4 +1,4 @@
-"""The learner: takes optimizer steps on whatever groups are complete, and never waits for the slowest episode.
+"""The learner: takes optimizer steps on complete groups, and never waits for the slowest episode.
 
     take_batch -> advantages -> step on all ranks -> ledger -> publish -> horizon -> metrics -> checkpoint
 
@@ -147,7 +147,7 @@ class Learner:
             ) from None
 
     async def _refuse_a_lying_ratio(self, batch: StepBatch) -> None:
-        """Stop before the first step when engine and learner disagree about tokens of the very same weights."""
+        """Stop before the first step when engine and learner disagree about the same weights' tokens."""
         mismatch = await self._parts.trainer.mismatch(
             batch.batch, self._version, self._config.sampling.temperature
         )
@@ -155,8 +155,8 @@ class Learner:
         log.info("compared engine_and_learner_logprobs mean_abs=%.5f limit=%.5f", mismatch, limit)
         if not mismatch <= limit:
             raise PronghornError(
-                f"engine and learner disagree by {mismatch:.4f} nats per token on version {self._version}, more than "
-                f"learner.max_logprob_mismatch = {limit:g}: the importance ratio would be a lie"
+                f"engine and learner disagree by {mismatch:.4f} nats per token on version {self._version}, "
+                f"more than learner.max_logprob_mismatch = {limit:g}: the importance ratio would be a lie"
             )
 
     async def _set_horizon(self) -> None:
@@ -206,7 +206,7 @@ class Learner:
     # --- evaluation, checkpoints, result -----------------------------------------------------
 
     async def _evaluate(self, label: str) -> bool:
-        """Play the held-out tasks once under `label`, unless that is already recorded. False when asked to stop."""
+        """Play the held-out tasks once under `label`, unless recorded already. False when asked to stop."""
         config, parts = self._config.evaluation, self._parts
         known = await parts.dispatcher.call_ledger(parts.ledger.evaluation, label)
         if known is not None or not self._parts.heldout:

@@ -23,7 +23,7 @@ class _Peer:
 
 
 class LeaseBook:
-    """Grants each pending member to one actor at a time; members of a group go to the same actor while it has credit."""
+    """Grants each pending member to one actor at a time; a group stays with one while it has credit."""
 
     def __init__(self, run: str, clock: Callable[[], float]) -> None:
         self._run = run
@@ -52,13 +52,13 @@ class LeaseBook:
         return sum(len(peer.leases) for peer in self._peers.values())
 
     def join(self, actor: str) -> list[Lease]:
-        """An actor said hello. It starts without credits; leases of a former life come back and are returned."""
+        """An actor said hello. It has no credits; leases of a former life come back and are returned."""
         lost = self.leave(actor)
         self._peers[actor] = _Peer(last_heard=self._clock())
         return lost
 
     def leave(self, actor: str) -> list[Lease]:
-        """The actor is gone: its leases are pending again, under the next attempt; returns them as they were."""
+        """The actor is gone: its leases, returned as they were, are pending again."""
         peer = self._peers.pop(actor, None)
         lost = list(peer.leases.values()) if peer else []
         self._requeue(lost)
@@ -103,7 +103,7 @@ class LeaseBook:
             self._pending.extend(leases)
 
     def assign(self) -> list[tuple[str, Lease]]:
-        """Hand pending leases to actors with credit: group by group, each to the actor with most credit left."""
+        """Hand pending leases out: group by group, each to the actor with most credit left."""
         assigned: list[tuple[str, Lease]] = []
         home: dict[int, str] = {}
         while self._pending:

@@ -171,6 +171,11 @@ class Ledger:
         ).fetchall()
         return [self._open_group(row) for row in rows]
 
+    def evaluation_groups(self, label: str) -> list[OpenGroup]:
+        """What was opened for an evaluation and is not finished, oldest first."""
+        known = [g for state in ("open", "complete") for g in self.groups_in(state, "evaluation")]
+        return sorted((g for g in known if g.label == label), key=lambda g: g.id)
+
     def _open_group(self, row: Sequence[Any]) -> OpenGroup:
         played = self._db.execute("SELECT member FROM trajectories WHERE group_id = ?", (row[0],)).fetchall()
         attempts = self._db.execute(

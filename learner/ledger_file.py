@@ -8,9 +8,11 @@ from common.errors import LedgerError
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS groups (
-    id INTEGER PRIMARY KEY, purpose TEXT NOT NULL, label TEXT NOT NULL, environment TEXT NOT NULL, task TEXT NOT NULL,
-    seed INTEGER NOT NULL, horizon INTEGER NOT NULL, size INTEGER NOT NULL, granted_version INTEGER NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL DEFAULT '', step INTEGER, created_at REAL NOT NULL);
+    id INTEGER PRIMARY KEY, purpose TEXT NOT NULL, label TEXT NOT NULL, environment TEXT NOT NULL,
+    task TEXT NOT NULL, seed INTEGER NOT NULL, horizon INTEGER NOT NULL, size INTEGER NOT NULL,
+    granted_version INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL DEFAULT '',
+    step INTEGER, created_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state, purpose);
 CREATE TABLE IF NOT EXISTS leases (
     group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
@@ -19,10 +21,11 @@ CREATE TABLE IF NOT EXISTS trajectories (
     group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
     outcome TEXT NOT NULL, is_success INTEGER NOT NULL, score REAL NOT NULL, return REAL NOT NULL,
     num_turns INTEGER NOT NULL, num_tokens INTEGER NOT NULL, num_action_tokens INTEGER NOT NULL,
-    received_version INTEGER NOT NULL, received_at REAL NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (group_id, member));
+    received_version INTEGER NOT NULL, received_at REAL NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (group_id, member));
 CREATE TABLE IF NOT EXISTS steps (
-    step INTEGER PRIMARY KEY, horizon INTEGER NOT NULL, max_staleness INTEGER NOT NULL, num_tokens INTEGER NOT NULL,
-    finished_at REAL NOT NULL, values_json TEXT NOT NULL);
+    step INTEGER PRIMARY KEY, horizon INTEGER NOT NULL, max_staleness INTEGER NOT NULL,
+    num_tokens INTEGER NOT NULL, finished_at REAL NOT NULL, values_json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS evaluations (
     label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, values_json TEXT NOT NULL);
 """

@@ -1,4 +1,4 @@
-"""Staleness: how old the policy behind a token is when the token is trained on; paced on grant, guaranteed at the door.
+"""Staleness: how old the policy behind a trained token is; paced on grant, guaranteed at the door.
 
 staleness = the learner's version at consumption - the oldest version that sampled a token
           = (version at arrival - oldest)  +  (version at consumption - version at arrival)
@@ -60,7 +60,7 @@ def fresh_tokens(trajectory: Trajectory, version: int, config: StalenessConfig) 
 
 
 def is_too_stale(group: Group, version: int, config: StalenessConfig) -> bool:
-    """Whether the whole group must be dropped under `mode`: `drop`, any old token; otherwise, no fresh token left."""
+    """Whether the group must be dropped: for any old token under `drop`, else when no token is fresh."""
     fresh = [fresh_tokens(t, version, config) for t in group.trajectories]
     if config.mode == "drop":
         return not all(mask.all() for mask in fresh)

@@ -1,4 +1,4 @@
-"""What happens right now: the file that the live view reads, and the engines' numbers as the heartbeats tell them."""
+"""What happens right now: the file that the live view reads, and the engines' numbers from heartbeats."""
 
 import asyncio
 import time

@@ -61,7 +61,7 @@ def _changes(horizons: list[tuple[int, int]]) -> list[dict[str, int]]:
 
 
 def _trajectories(ledger: Ledger) -> dict[str, int]:
-    """granted = consumed + dropped + waiting + in_play; members, each counted once however often it was granted."""
+    """granted = consumed + dropped + waiting + in_play; each member once, however often granted."""
     members = "SELECT COALESCE(SUM(size), 0) FROM groups WHERE purpose = 'training' AND state = "
     by_state = {
         state: _count(ledger, f"{members}'{state}'") for state in ("consumed", "dropped", "complete", "open")

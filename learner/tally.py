@@ -1,4 +1,4 @@
-"""What has been played since the last step: the numbers that make the curves, per horizon where it matters."""
+"""What has been played since the last step: the numbers of the curves, per horizon where it matters."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ LENGTH_BUCKETS = (2, 4, 8, 16, 32, 64)
 
 
 class Tally:
-    """Every training episode that arrived since the last `flush`, trained on or not, so that the curves are unbiased."""
+    """Every training episode since the last `flush`, trained on or not, so that the curves are unbiased."""
 
     def __init__(self) -> None:
         self._played: list[Trajectory] = []

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from common.seeding import derive_seed
 
+from common.seeding import derive_seed
 from common.trajectory import TaskReference
 
 
 class TaskOrder:
-    """An endless sequence of tasks that depends on the run's seed and the position alone, so a resume continues it."""
+    """An endless sequence of tasks; seed and position alone decide, so a resume continues it."""
 
     def __init__(self, tasks: Sequence[TaskReference], seed: int) -> None:
         if not tasks:

@@ -1,4 +1,4 @@
-"""Makes valid records for tests; every argument is what the test is about, the rest is the dullest possible."""
+"""Makes valid records for tests; arguments are what the test is about, the rest is dull."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Actors and learner over the memory bus, with scripted engines and a counting trainer: the protocol, whole."""
+"""Actors and learner over the memory bus, with scripted engines: the protocol, whole."""
 
 import asyncio
 
@@ -125,7 +125,9 @@ async def test_a_version_reaches_every_engine_and_is_recorded_with_the_tokens(ma
         await system.step(4)
         await system.door.stop("enough")
     assert engine.policy_version >= 3
-    versions = {v for group in system.ledger.groups_in("consumed", "training") for v in _versions(system, group.id)}
+    versions = {
+        v for group in system.ledger.groups_in("consumed", "training") for v in _versions(system, group.id)
+    }
     assert len(versions) > 1
 
 
@@ -144,7 +146,7 @@ async def test_a_failed_weight_load_keeps_the_version_and_the_actor_plays_on(mak
         await system.step(2)
         await system.step(3)
         await system.door.stop("enough")
-    assert [version for version, _ in engine.loaded][0] >= 2
+    assert next(version for version, _ in engine.loaded) >= 2
 
 
 async def test_faulted_episodes_are_played_again_and_never_stored(make):
@@ -171,8 +173,7 @@ async def test_leases_of_a_hung_actor_are_played_by_another(make):
     async with background(*system.loops()):
         async with background(running(hung)):
             async with asyncio.timeout(10):
-                while not system.dispatcher.book.num_out:
-                    await asyncio.sleep(0.01)
+                await engine.asked.wait()
         # The hung actor is gone without a goodbye that anybody read: its leases come back after the silence.
         async with asyncio.TaskGroup() as actors:
             actors.create_task(healthy.run())

@@ -42,6 +42,8 @@ class ScriptedEngine:
         self.loaded: list[tuple[int, Path]] = []
         """Every version loaded and its file, in order."""
         self.num_cancelled = 0
+        self.asked = asyncio.Event()
+        """Set by the first request."""
         self._reply = reply if callable(reply) else _in_turn(reply)
         self._end_token_ids = tuple(end_token_ids)
         self._logprob = logprob
@@ -86,6 +88,7 @@ class ScriptedEngine:
         if not self._is_running:
             raise EngineFault("the scripted engine is not running")
         self.prompts.append(prompt_tokens)
+        self.asked.set()
         with self._meter.request():
             try:
                 await self._going.wait()

@@ -76,7 +76,11 @@ async def test_success_is_by_the_environments_predicate_and_ends_the_episode():
 
 async def test_the_horizon_cuts_and_is_not_a_fault():
     trajectory = await play(lease(horizon=2), await table(engine("guess 900")))
-    assert (trajectory.outcome, len(trajectory.turns), trajectory.is_success) == ("truncated_by_horizon", 2, False)
+    assert (trajectory.outcome, len(trajectory.turns), trajectory.is_success) == (
+        "truncated_by_horizon",
+        2,
+        False,
+    )
 
 
 async def test_a_malformed_action_is_a_turn_that_the_environment_never_sees():

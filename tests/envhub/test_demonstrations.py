@@ -112,8 +112,8 @@ def test_an_interrupted_writer_leaves_no_half_file(tmp_path: Path) -> None:
     path = tmp_path / "expert.json"
     write_demonstrations([reference("guess_number", "number-001")], "plain", path)
     before = path.read_text()
+    tasks = [reference("guess_number", name) for name in ("number-002", "nothing")]
     with pytest.raises(ConfigurationError):
-        tasks = [reference("guess_number", name) for name in ("number-002", "nothing")]
         write_demonstrations(tasks, "plain", path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]

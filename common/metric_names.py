@@ -1,0 +1,129 @@
+"""Every metric: its panel, its unit, and what it means in one line. `docs/metrics.md` is made from this.
+
+A part in angle brackets stands for a number or a name: `horizon/<h>/success`.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one curve shows."""
+
+    name: str
+    unit: str
+    meaning: str
+
+    @property
+    def panel(self) -> str:
+        """The group that it is shown in: what stands before the first slash, as in wandb."""
+        return self.name.partition("/")[0]
+
+
+PANELS = {
+    "train": "How well the policy plays training tasks, and what the optimizer does",
+    "heldout": "How well it plays tasks that are never trained on",
+    "horizon": "The schedule, and the same measures per horizon",
+    "episodes": "What was played since the last step",
+    "length": "Episodes by length, arrived and trained on: dropping is biased against long ones",
+    "staleness": "How old the trained tokens are, in policy versions",
+    "throughput": "Tokens per second",
+    "engine": "The actors' engines, over all actors",
+    "queue": "What waits where",
+    "time": "Where the learner's time goes",
+}
+"""Panel -> what it answers, in the order in which they are worth looking at."""
+
+_TABLE = """
+train/success | share | training episodes that arrived since the last step and succeeded by the environment's predicate
+train/return | reward | their rewards summed per episode, mean
+train/reward_per_turn | reward | their return divided by their turns, mean
+train/truncated_share | share | of them cut by the horizon, by tokens or by time
+train/malformed_share | share | their turns whose text could not be parsed as an action
+train/cut_action_share | share | their actions that were cut by the token limit
+train/loss | nats | the objective, mean over trained tokens; its level means little
+train/entropy | nats | entropy of the policy at the trained tokens, mean
+train/grad_norm | norm | of the gradient before clipping; empty when the step was skipped
+train/learning_rate | 1 | after warm-up and schedule
+train/mismatch_kl | nats | k3 estimate of KL(behaviour policy to target policy) per trained token
+train/abs_log_ratio | nats | mean absolute log importance ratio
+train/mean_ratio | 1 | importance ratio pi / mu, mean; 1 on policy
+train/max_ratio | 1 | importance ratio, largest
+train/effective_sample_share | share | (sum r)^2 / (n sum r^2): effective sample size; 1 on policy, 0 when few tokens carry all weight
+train/masked_share | share | trained tokens whose gradient the clip, the mask or the cap took away or reduced
+train/is_skipped | 0 or 1 | the step was skipped because a gradient was not finite
+train/num_skipped | steps | skipped since the first step
+train/num_tokens | tokens | read in this step
+train/num_action_tokens | tokens | sampled tokens among them
+train/num_trained_tokens | tokens | of those, the ones that carried gradient
+train/step | steps | optimizer steps taken
+train/duration_s | s | of the optimizer step: forward, backward, update
+train/tokens_per_s | tokens/s | read, while the optimizer step ran
+heldout/success | share | held-out tasks solved
+heldout/low | share | lower end of its 95 % Wilson interval
+heldout/high | share | upper end of its 95 % Wilson interval
+heldout/return | reward | return per held-out episode, mean
+heldout/turns | turns | per held-out episode, mean
+heldout/truncated_share | share | held-out episodes that were cut
+horizon/current | turns | the schedule's horizon for groups that are opened now
+horizon/<h>/success | share | training episodes of horizon h that succeeded
+horizon/<h>/return | reward | their return, mean
+horizon/<h>/truncated_share | share | of them cut
+horizon/<h>/turns | turns | their length, mean
+horizon/<h>/episodes | episodes | of horizon h that arrived since the last step
+horizon/<h>/staleness | versions | mean staleness of the groups of horizon h in this batch
+horizon/<h>/trained_groups | groups | of horizon h in this batch
+episodes/played | episodes | arrived since the last step, trained on or not
+episodes/turns | turns | their length, mean
+episodes/tokens | tokens | their length, read and sampled, mean
+episodes/action_tokens | tokens | their sampled tokens, mean
+episodes/faults | episodes | broken by the environment or the engine, played again, never scored
+episodes/duplicates | episodes | delivered more than once, and dropped
+episodes/returned_leases | leases | taken back from actors that fell silent or left
+episodes/dropped_zero_variance | groups | dropped because all members scored the same
+episodes/dropped_stale | groups | dropped because they would have been older than the limit
+length/<kind>/up_to_<n> | episodes | with at most n turns and more than the previous bound; kind is admitted or trained
+length/<kind>/over_<n> | episodes | with more than n turns
+staleness/mean | versions | of the groups of this batch by their oldest token, mean
+staleness/max | versions | of the oldest token in this batch
+staleness/in_flight | versions | share of the mean that passed while the episodes were played
+staleness/in_queue | versions | share of the mean that passed while they waited to be trained on
+staleness/masked_share | share | sampled tokens of this batch that were not trained on: too old, or of truncated episodes
+staleness/token_mean | versions | over the trained tokens
+throughput/generated_tokens_per_s | tokens/s | sampled by all engines since the last step
+throughput/trained_tokens_per_s | tokens/s | carried gradient, over the whole step with its waits
+throughput/read_tokens_per_s | tokens/s | read by the learner while it trained
+engine/utilisation | share | of the time in which an engine held at least one request, mean over actors
+engine/paused_share | share | of the time in which generation stood still for a weight update
+engine/running | requests | being generated for now
+engine/waiting | requests | waiting inside the engines now
+engine/sessions | episodes | in play now
+engine/weight_sync_s | s | the last weight update, announcement to resumed generation, slowest actor
+engine/first_token_s | s | from publication of a version to the first token sampled by it, slowest actor
+queue/complete_groups | groups | complete and waiting to be trained on
+queue/leases_in_play | leases | granted and not yet answered
+queue/leases_pending | leases | opened and not yet granted
+queue/unacknowledged | trajectories | kept by actors until the learner acknowledges them
+queue/actors | actors | connected
+time/step_s | s | from one step to the next
+time/training_s | s | of it in the optimizer step
+time/waiting_s | s | of it waiting for complete groups
+time/weight_sync_s | s | of it gathering, writing and announcing the weights
+"""
+
+
+def _read(table: str) -> dict[str, Metric]:
+    rows = [[part.strip() for part in line.split("|", 2)] for line in table.strip().splitlines()]
+    return {name: Metric(name, unit, meaning) for name, unit, meaning in rows}
+
+
+METRICS = _read(_TABLE)
+"""Metric by name, in the order of the panels."""
+
+_PATTERNS = [re.compile(re.sub(r"<\w+>", "[^/]+", name)) for name in METRICS]
+
+
+def is_known(name: str) -> bool:
+    """Whether a name that was written is one of `METRICS`, with its angle brackets filled in."""
+    return any(pattern.fullmatch(name) for pattern in _PATTERNS)
