@@ -87,7 +87,7 @@ class Dispatcher:
             return await self._call(function, *args, **kwargs)
 
     def close(self) -> None:
-        """Wait for the ledger's thread; call after the last coroutine has ended."""
+        """Wait for the ledger's thread; nothing may be called afterwards."""
         self._call.close()
 
     def stop(self) -> None:
@@ -213,8 +213,7 @@ class Dispatcher:
     async def take_batch(self) -> list[Group]:
         """Wait for `groups_per_step` complete groups that may be trained on, oldest first.
 
-        They stay outstanding until `consumed`. Too stale ones are dropped and refilled. Empty when
-        asked to stop.
+        They stay outstanding until `consumed`. Too stale ones are dropped. Empty when asked to stop.
         """
         while not self.is_stopping:
             async with self._lock:
