@@ -41,7 +41,7 @@ from learner.smollm2 import smollm2_folder
 ENVIRONMENT = "textcraft"
 NUM_SESSIONS = 32
 HORIZON = 6
-ROUNDS = 3
+ROUNDS = 2
 GOAL = 0.85
 SAMPLING = Sampling(max_action_tokens=48, max_episode_tokens=2048)
 
@@ -234,7 +234,7 @@ async def measure(report: Report, kind: str, num_episodes: int) -> None:
                 model = await asyncio.to_thread(smollm2_folder)
                 config = EngineConfig(dtype="bfloat16", kv_cache_bytes=3 << 29)
             async with running_bench(model, config, hub) as bench:
-                await bench.round(NUM_SESSIONS)  # to warm up
+                await bench.round(NUM_SESSIONS // 4)  # to warm up
                 bench.played, bench.generated = Side(), Side()
                 for _ in range(ROUNDS):
                     await bench.round(num_episodes)
