@@ -36,7 +36,7 @@ PANELS = {
 """Panel -> what it answers, in the order in which they are worth looking at."""
 
 _TABLE = """
-train/success | share | training episodes that arrived since the last step and succeeded by the environment's predicate
+train/success | share | training episodes that succeeded, of those that arrived since the last step
 train/return | reward | their rewards summed per episode, mean
 train/reward_per_turn | reward | their return divided by their turns, mean
 train/truncated_share | share | of them cut by the horizon, by tokens or by time
@@ -50,7 +50,7 @@ train/mismatch_kl | nats | k3 estimate of KL(behaviour policy to target policy) 
 train/abs_log_ratio | nats | mean absolute log importance ratio
 train/mean_ratio | 1 | importance ratio pi / mu, mean; 1 on policy
 train/max_ratio | 1 | importance ratio, largest
-train/effective_sample_share | share | (sum r)^2 / (n sum r^2): effective sample size; 1 on policy, 0 when few tokens carry all weight
+train/effective_sample_share | share | effective sample size, (sum r)^2 / (n sum r^2); 1 on policy
 train/masked_share | share | trained tokens whose gradient the clip, the mask or the cap took away or reduced
 train/is_skipped | 0 or 1 | the step was skipped because a gradient was not finite
 train/num_skipped | steps | skipped since the first step
@@ -83,13 +83,13 @@ episodes/duplicates | episodes | delivered more than once, and dropped
 episodes/returned_leases | leases | taken back from actors that fell silent or left
 episodes/dropped_zero_variance | groups | dropped because all members scored the same
 episodes/dropped_stale | groups | dropped because they would have been older than the limit
-length/<kind>/up_to_<n> | episodes | with at most n turns and more than the previous bound; kind is admitted or trained
+length/<kind>/up_to_<n> | episodes | at most n turns, more than the bound before; admitted or trained
 length/<kind>/over_<n> | episodes | with more than n turns
 staleness/mean | versions | of the groups of this batch by their oldest token, mean
 staleness/max | versions | of the oldest token in this batch
 staleness/in_flight | versions | share of the mean that passed while the episodes were played
 staleness/in_queue | versions | share of the mean that passed while they waited to be trained on
-staleness/masked_share | share | sampled tokens of this batch that were not trained on: too old, or of truncated episodes
+staleness/masked_share | share | sampled tokens not trained on: too old, or of truncated episodes
 staleness/token_mean | versions | over the trained tokens
 throughput/generated_tokens_per_s | tokens/s | sampled by all engines since the last step
 throughput/trained_tokens_per_s | tokens/s | carried gradient, over the whole step with its waits

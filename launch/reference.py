@@ -1,9 +1,10 @@
-"""`python -m launch.reference`: writes the pages of docs/ that are made from the code, so that they cannot lie."""
+"""`python -m launch.reference`: writes the pages of docs/ that are made from the code."""
 
 import ast
 import inspect
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,9 +27,9 @@ METRICS_PAGE = """# Metrics
 
 Made from the code by `python -m launch.reference`; a test compares them.
 
-Every learner step is one line of `metrics.jsonl` in the run folder, with `step` and `time` (seconds since the epoch),
-and goes to wandb under the same names (offline without a key; `wandb sync RUN/wandb/offline-*` uploads later).
-After a resume a step can occur twice: the later line is what happened.
+Every learner step is one line of `metrics.jsonl` in the run folder, with `step` and `time` (seconds since
+the epoch), and goes to wandb under the same names (offline without a key; `wandb sync RUN/wandb/offline-*`
+uploads later). After a resume a step can occur twice: the later line is what happened.
 """
 
 
@@ -72,19 +73,20 @@ def _section(path: str, section: Any) -> list[str]:
 
 def _type(field: FieldInfo) -> str:
     """The type, and the bounds that values must keep."""
-    kind = field.annotation
-    shown = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
-    shown = shown.replace("typing.Literal", "").replace("typing.", "")
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{json.dumps(choice)}`" for choice in get_args(kind))
+    shown = f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else kind.__name__
     bounds = []
     for bound in field.metadata:
         for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
             if getattr(bound, attribute, None) is not None:
                 bounds.append(f"{sign} {getattr(bound, attribute):g}")
-    return " ".join([f"`{shown}`", ", ".join(bounds)]).strip()
+    return f"{shown} {' and '.join(bounds)}".strip()
 
 
 def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else f"`{field.default!r}`"
+    return "required" if field.is_required() else f"`{json.dumps(field.default)}`"
 
 
 def attribute_docstrings(section: type[BaseModel]) -> dict[str, str]:
