@@ -42,6 +42,8 @@ ENVIRONMENT = "textcraft"
 NUM_SESSIONS = 32
 HORIZON = 6
 ROUNDS = 2
+EPISODES = {"small": 128, "smollm2": 32}
+"""Of one round: half a minute or so on one core."""
 GOAL = 0.85
 SAMPLING = Sampling(max_action_tokens=48, max_episode_tokens=2048)
 
@@ -261,10 +263,12 @@ def add_figures(report: Report, kind: str, played: Side, bare: Side) -> None:
 def main() -> None:
     """Measure the models asked for."""
     choices = {"choices": ("small", "smollm2"), "nargs": "+", "default": ["small", "smollm2"]}
-    arguments = parse(__doc__, ("--models", choices), ("--episodes", {"type": int, "default": 64}))
+    arguments = parse(
+        __doc__, ("--models", choices), ("--episodes", {"type": int, "default": 0, "help": "of one round"})
+    )
     report = Report("rollout")
     for kind in arguments.models:
-        asyncio.run(measure(report, kind, arguments.episodes))
+        asyncio.run(measure(report, kind, arguments.episodes or EPISODES[kind]))
     report.finish(arguments.json)
 
 

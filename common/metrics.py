@@ -88,6 +88,8 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
     """A wandb run inside the run directory, or None when it is off or cannot be had."""
     if mode == "off":
         return None
+    # Otherwise it prints an advertisement as soon as vLLM's dependencies are imported, silent or not.
+    os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
     import wandb  # a second of import time that only the process with the curves pays
 
     settings = wandb.Settings(

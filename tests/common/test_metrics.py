@@ -1,7 +1,9 @@
 """Curves survive crashes and resumes, and wandb is never more than a copy."""
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -50,6 +52,8 @@ def test_wandb_offline_stays_in_the_run_folder_and_keeps_its_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    # wandb advertises another product to programs that have imported certain packages; vLLM imports this one.
+    monkeypatch.setitem(sys.modules, "openai", ModuleType("openai"))
     folder = RunDirectory(tmp_path)
     for step in range(2):
         curves = writer(folder, "auto")
