@@ -4,25 +4,14 @@ import argparse
 import asyncio
 import os
 import sys
-from functools import lru_cache
 from pathlib import Path
 
-from actors.actor import Actor
+from actors.assembly import hub_client, play_until_stopped
 from actors.config import ActorRoleConfig
-from actors.engine.engine import Engine
-from actors.engine.factory import make_engine
-from actors.rollout import Table
-from actors.weight_sync import WeightSync
 from common.bus.tcp_actor import TcpActorBus
 from common.config import load
 from common.errors import PronghornError
 from common.log import configure_logging
-from common.prompt import Dialogue
-from envhub.client import HubClient
-from envhub.hub import Hub
-
-CACHED_DIALOGUES = 256
-"""Environments whose prepared templates are kept."""
 
 
 def main() -> int:
@@ -44,44 +33,8 @@ def main() -> int:
 
 
 async def _run(config: ActorRoleConfig, name: str) -> None:
-    model = config.run.folder.policy_zero
-    bus = TcpActorBus(config.bus, name, config.run.name)
-    engine = make_engine(model, config.actor.engine)
-    hub = HubClient(
-        f"http://{config.hub.host}:{config.hub.port}",
-        deadline_s=config.actor.environment_s,
-        calls_per_s=config.actor.environment_calls_per_s,
-        max_retries=config.actor.max_retries,
-        token=os.environ.get("PRONGHORN_HUB_TOKEN", ""),
-    )
-    weights = config.run.folder.path / "fetched" / name
-    async with hub:
-        try:
-            await engine.start()
-            actor = Actor(
-                config.actor,
-                config.bus,
-                bus,
-                make_table(config, name, hub, engine, model),
-                WeightSync(bus, engine, weights),
-            )
-            await actor.run()
-        finally:
-            await bus.close()
-            await engine.close()
-
-
-def make_table(config: ActorRoleConfig, name: str, hub: Hub, engine: Engine, model: Path) -> Table:
-    """What the actor plays with; the tokenizer is the model's own."""
-    from transformers import AutoTokenizer  # seconds of import that a wrong configuration need not pay
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-
-    @lru_cache(maxsize=CACHED_DIALOGUES)
-    def dialogues(instructions: str) -> Dialogue:
-        return Dialogue(tokenizer, instructions)
-
-    return Table(name, hub, engine, dialogues, config.tasks.action_format, config.actor.episode_s)
+    async with hub_client(config.hub, config.actor) as hub:
+        await play_until_stopped(config, name, TcpActorBus(config.bus, name, config.run.name), hub)
 
 
 if __name__ == "__main__":

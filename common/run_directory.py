@@ -1,7 +1,9 @@
 """Where a run keeps what: one folder, the same names everywhere."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,11 @@ class RunDirectory:
     def policy_zero(self) -> Path:
         """The weights that are policy version 0: warm-started if there was a warm start."""
         return self.warm_start if self.warm_start.exists() else self.model
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that `path` is absent, as it was, or complete; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    temporary.replace(path)

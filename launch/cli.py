@@ -17,6 +17,7 @@ ROLES = {"hub": "envhub", "actor": "actors", "sft": "learner.offline.sft"}
 
 COMMANDS = {
     "run": "launch.pipeline",
+    "local": "launch.local",
     "eval": "launch.evaluate",
     "data": "launch.demonstrations",
     "doctor": "launch.doctor",
@@ -33,10 +34,13 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="train: the whole system on this machine; run it again to resume")
-    run.add_argument(
-        "config", nargs="+", type=Path, metavar="CONFIG.toml", help="read left to right, the later wins"
-    )
+    for name, text in (
+        ("run", "train: the whole system on this machine; run it again to resume"),
+        ("local", "the same in one process, for debugging"),
+    ):
+        commands.add_parser(name, help=text).add_argument(
+            "config", nargs="+", type=Path, metavar="CONFIG.toml", help="read left to right, the later wins"
+        )
 
     for name, text in (
         ("hub", "the environment server alone"),

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from actors.__main__ import make_table
+from actors.assembly import make_table
 from actors.config import ActorRoleConfig
 from actors.engine.factory import make_engine
 from actors.rollout import Table, play
@@ -20,7 +20,7 @@ from common.trajectory import Member, TaskReference, Trajectory
 from envhub.hub import references
 from envhub.local import LocalHub
 from launch.config import RunConfig
-from launch.stages import spread_over_depths
+from launch.tasks import spread_over_depths
 from learner.evaluation import summarize
 
 MAX_ATTEMPTS = 3

@@ -1,35 +1,28 @@
-"""`pronghorn run`: the whole system on this machine, stage by stage; run again, it resumes.
+"""`pronghorn run`: the whole system on this machine, each part in a process of its own.
 
-    hub -> tasks -> vocabulary -> model -> demonstrations -> warm start -> learner + actors -> report
-
-A stage whose product is in the run folder is skipped: that is all that resuming is. The hub lives from
-the first stage to the last. Ctrl-C stops the learner first, which writes its checkpoint, then the
-actors, then the hub; a second Ctrl-C kills them.
+The hub lives from the first stage to the last (`launch/stages.py` has the stages). Ctrl-C stops the learner
+first, which writes its checkpoint, then the actors, then the hub; a second Ctrl-C kills them.
 """
 
 import argparse
 import asyncio
-import json
-import logging
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
+from actors.assembly import hub_client
 from common.aio import background
 from common.config import load
 from common.log import configure_logging
-from envhub.client import HubClient
-from launch import roles, stages
+from launch import roles
 from launch.config import RunConfig
-from launch.demonstrations import write_expert
 from launch.preflight import check
 from launch.processes import Launcher
-from launch.report import complete_summary, report
+from launch.report import report
 from launch.run_folder import StageClock, locked, settle
+from launch.stages import Stages, is_trained, wait_for_hub
 from launch.supervise import Supervisor
 from launch.view import View
-
-log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 """Exit code of a run that was stopped in good order."""
@@ -37,13 +30,17 @@ INTERRUPTED = 130
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, lock, run, report; the exit code."""
-    config = load(RunConfig, options.config, overrides)
+    return conduct(load(RunConfig, options.config, overrides), run_in_processes)
+
+
+def conduct(config: RunConfig, run: Callable[[RunConfig, View], Awaitable[None]]) -> int:
+    """Do everything around `run` that does not depend on where its parts live; the exit code."""
     check(config)
     with locked(config.run.folder):
         config = settle(config)
         # The terminal belongs to the view.
         configure_logging("launch", config.run.folder.logs / "launch.log")
-        finished = asyncio.run(_until_signal(config))
+        finished = is_trained(config) or asyncio.run(_until_signal(config, run))
     if not finished:
         print(f"pronghorn: stopped; the same command resumes {config.run.folder.path}")
         return INTERRUPTED
@@ -51,7 +48,7 @@ def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     return 0
 
 
-async def _until_signal(config: RunConfig) -> bool:
+async def _until_signal(config: RunConfig, run: Callable[[RunConfig, View], Awaitable[None]]) -> bool:
     """Run to the end; False when SIGINT or SIGTERM asked to stop before."""
     task = asyncio.current_task()
     assert task is not None
@@ -59,73 +56,48 @@ async def _until_signal(config: RunConfig) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
-        await Pipeline(config).run()
+        await run(config, View(config))
     except asyncio.CancelledError:
         return False
     return True
 
 
-class Pipeline:
-    """One run: its stages in order, over its processes."""
+async def run_in_processes(config: RunConfig, view: View) -> None:
+    """Every stage that is not yet done, over supervised processes."""
+    clock = StageClock(config.run.folder)
+    async with Launcher.guarded() as launcher:
+        work = ProcessWork(config, Supervisor(launcher, config.supervision, view.say))
+        async with (
+            background(view.follow(), work.supervisor.keep_running(roles.hub(config))),
+            hub_client(config.hub, config.actor) as hub,
+        ):
+            with clock.measure("start"):
+                await wait_for_hub(config, hub)
+            await Stages(config, view, clock).run(hub, work)
 
-    def __init__(self, config: RunConfig) -> None:
+
+class ProcessWork:
+    """`Work` done by child processes."""
+
+    def __init__(self, config: RunConfig, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
         self._config = config
-        self._folder = config.run.folder
-        self._clock = StageClock(self._folder)
-        self._view = View(config)
 
-    async def run(self) -> None:
-        """Do every stage that is not yet done."""
-        if self._is_trained():
-            return
+    @property
+    def restarts(self) -> Counter[str]:
+        """As `Work.restarts`."""
+        return self.supervisor.restarts
+
+    async def make_model(self) -> None:
+        """As `Work.make_model`."""
+        await self.supervisor.finish(roles.prepare(self._config))
+
+    async def warm_start(self) -> None:
+        """As `Work.warm_start`."""
+        await self.supervisor.finish(roles.sft(self._config))
+
+    async def train(self) -> None:
+        """As `Work.train`; the actors live exactly as long as the learner does."""
         config = self._config
-        async with Launcher.guarded() as launcher:
-            supervisor = Supervisor(launcher, config.supervision, self._view.say)
-            async with (
-                background(self._view.follow(), supervisor.keep_running(roles.hub(config))),
-                stages.hub_client(config) as hub,
-            ):
-                with self._clock.measure("start"):
-                    await stages.wait_for_hub(config, hub)
-                await self._prepare(supervisor, hub)
-                await self._stage(
-                    "training", self._folder.summary, lambda: self._train(supervisor), again=True
-                )
-            complete_summary(self._folder, self._clock.seconds, dict(supervisor.restarts))
-
-    async def _prepare(self, supervisor: Supervisor, hub: HubClient) -> None:
-        config, folder = self._config, self._folder
-        await self._stage("tasks", folder.tasks, lambda: stages.freeze_tasks(config, hub))
-        if config.model.source == "small":
-            words = stages.vocabulary_file(folder)
-            await self._stage("vocabulary", words, lambda: stages.write_vocabulary(config, hub))
-        await self._stage("model", folder.model, lambda: supervisor.finish(roles.prepare(config)))
-        if config.sft.num_demonstrations:
-            await self._stage("demonstrations", folder.demonstrations, lambda: write_expert(config))
-            await self._stage("warm start", folder.warm_start, lambda: supervisor.finish(roles.sft(config)))
-
-    async def _train(self, supervisor: Supervisor) -> None:
-        """Until the learner has left; the actors live exactly as long as it does."""
-        config = self._config
-        async with background(*(supervisor.keep_running(actor) for actor in roles.actors(config))):
-            await supervisor.finish(roles.learner(config))
-
-    async def _stage(
-        self, name: str, product: Path, work: Callable[[], Awaitable[None]], *, again: bool = False
-    ) -> None:
-        if not again and await asyncio.to_thread(product.exists):
-            log.info("skipped stage=%r product=%s", name, product)
-            return
-        log.info("began stage=%r", name)
-        self._view.stage(name)
-        with self._clock.measure(name):
-            await work()
-        log.info("finished stage=%r seconds=%.1f", name, self._clock.seconds[name])
-
-    def _is_trained(self) -> bool:
-        """Whether an earlier start of this command reached the last step."""
-        if not self._folder.summary.exists() or not self._folder.final_model.exists():
-            return False
-        return (
-            int(json.loads(self._folder.summary.read_text()).get("steps", -1)) >= self._config.learner.steps
-        )
+        async with background(*(self.supervisor.keep_running(actor) for actor in roles.actors(config))):
+            await self.supervisor.finish(roles.learner(config))

@@ -15,7 +15,7 @@ from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
-from launch.stages import spread_over_depths
+from launch.tasks import spread_over_depths
 
 
 def check(config: RunConfig) -> None:

@@ -7,9 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import PronghornError
-from common.run_directory import RunDirectory
+from common.run_directory import RunDirectory, write_json
 from launch.config import RunConfig
-from launch.stages import write_whole
 
 
 def complete_summary(folder: RunDirectory, stages: dict[str, float], restarts: dict[str, int]) -> None:
@@ -25,7 +24,7 @@ def complete_summary(folder: RunDirectory, stages: dict[str, float], restarts: d
         name: known.get(name, 0) + restarts.get(name, 0) for name in known.keys() | restarts.keys()
     }
     summary |= {"stages": stages, "minutes": sum(stages.values()) / 60}
-    write_whole(folder.summary, summary)
+    write_json(folder.summary, summary)
 
 
 def report(config: RunConfig, console: Console | None = None) -> None:

@@ -14,7 +14,7 @@ import tomli_w
 
 from common.config import load
 from common.errors import ConfigurationError, PreflightError
-from common.run_directory import RunDirectory
+from common.run_directory import RunDirectory, write_json
 from launch.config import RunConfig
 
 FIXED = (
@@ -133,6 +133,4 @@ class StageClock:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
-            temporary = self._file.with_suffix(".tmp")
-            temporary.write_text(json.dumps(self.seconds))
-            temporary.replace(self._file)
+            write_json(self._file, self.seconds)

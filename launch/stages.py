@@ -1,38 +1,95 @@
-"""The stages before training: each makes one product in the run folder, whole or not at all.
+"""The stages of a run: each makes one product in the run folder, whole or not at all.
 
-A product that is there means that its stage is done.
+    tasks -> vocabulary -> model -> demonstrations -> warm start -> training -> summary
+
+A stage whose product is in the run folder is skipped: that is all that resuming is.
 """
 
+import asyncio
 import json
-import os
-import random
-from collections import defaultdict
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from common.errors import ConfigurationError, PreflightError
-from common.run_directory import RunDirectory
-from common.trajectory import TaskReference
-from envhub.client import HubClient
-from envhub.config import TOKEN_VARIABLE
-from envhub.hub import references
-from envhub.task import Task
+from common.errors import PreflightError
+from envhub.hub import Hub
 from launch.config import RunConfig
+from launch.demonstrations import write_expert
+from launch.report import complete_summary
+from launch.run_folder import StageClock
+from launch.tasks import freeze_tasks, vocabulary_file, write_vocabulary
+from launch.view import View
+
+log = logging.getLogger(__name__)
 
 
-def hub_client(config: RunConfig) -> HubClient:
-    """A client of the run's own hub."""
-    return HubClient(
-        f"http://{config.hub.host}:{config.hub.port}",
-        deadline_s=config.actor.environment_s,
-        calls_per_s=config.actor.environment_calls_per_s,
-        max_retries=config.actor.max_retries,
-        token=os.environ.get(TOKEN_VARIABLE, ""),
-    )
+class Work(Protocol):
+    """Who carries out the stages that need torch: processes of their own, or this one."""
+
+    @property
+    def restarts(self) -> Counter[str]:
+        """How often each part had to be started again."""
+        ...
+
+    async def make_model(self) -> None:
+        """Write `RunDirectory.model`."""
+        ...
+
+    async def warm_start(self) -> None:
+        """Write `RunDirectory.warm_start` from the demonstrations."""
+        ...
+
+    async def train(self) -> None:
+        """Learner and actors until the last step. Cancelled: until a checkpoint is written."""
+        ...
 
 
-async def wait_for_hub(config: RunConfig, hub: HubClient) -> None:
+class Stages:
+    """One run's stages in order."""
+
+    def __init__(self, config: RunConfig, view: View, clock: StageClock) -> None:
+        self._config = config
+        self._folder = config.run.folder
+        self._view = view
+        self._clock = clock
+
+    async def run(self, hub: Hub, work: Work) -> None:
+        """Do every stage that is not yet done, and complete the run's summary."""
+        config, folder = self._config, self._folder
+        await self._stage("tasks", folder.tasks, lambda: freeze_tasks(config, hub))
+        if config.model.source == "small":
+            await self._stage("vocabulary", vocabulary_file(folder), lambda: write_vocabulary(config, hub))
+        await self._stage("model", folder.model, work.make_model)
+        if config.sft.num_demonstrations:
+            await self._stage("demonstrations", folder.demonstrations, lambda: write_expert(config))
+            await self._stage("warm start", folder.warm_start, work.warm_start)
+        await self._stage("training", folder.summary, work.train, again=True)
+        complete_summary(folder, self._clock.seconds, dict(work.restarts))
+
+    async def _stage(
+        self, name: str, product: Path, work: Callable[[], Awaitable[None]], *, again: bool = False
+    ) -> None:
+        if not again and await asyncio.to_thread(product.exists):
+            log.info("skipped stage=%r product=%s", name, product)
+            return
+        log.info("began stage=%r", name)
+        self._view.stage(name)
+        with self._clock.measure(name):
+            await work()
+        log.info("finished stage=%r seconds=%.1f", name, self._clock.seconds[name])
+
+
+def is_trained(config: RunConfig) -> bool:
+    """Whether an earlier start of the same command reached the last step."""
+    folder = config.run.folder
+    if not folder.summary.exists() or not folder.final_model.exists():
+        return False
+    return int(json.loads(folder.summary.read_text()).get("steps", -1)) >= config.learner.steps
+
+
+async def wait_for_hub(config: RunConfig, hub: Hub) -> None:
     """Return when the hub answers; PreflightError past `supervision.hub_start_s`."""
     if not await hub.healthy(config.supervision.hub_start_s):
         raise PreflightError(
@@ -40,64 +97,3 @@ async def wait_for_hub(config: RunConfig, hub: HubClient) -> None:
             f"supervision.hub_start_s = {config.supervision.hub_start_s:g} s "
             f"[{config.run.folder.logs / 'hub.log'}]"
         )
-
-
-async def freeze_tasks(config: RunConfig, hub: HubClient) -> None:
-    """Write `tasks.json`: training tasks in frozen order, held-out ones of the test split over all depths."""
-    wanted = config.tasks
-    train = await hub.tasks(wanted.environment, "train", wanted.depths, wanted.num_train)
-    heldout: list[TaskReference] = []
-    if config.evaluation.num_tasks:
-        test = await hub.catalogue(wanted.environment, "test", wanted.depths)
-        chosen = spread_over_depths(test, config.evaluation.num_tasks, config.run.seed)
-        heldout = references(wanted.environment, chosen)
-    write_whole(
-        config.run.folder.tasks,
-        {"train": [t.model_dump() for t in train], "heldout": [t.model_dump() for t in heldout]},
-    )
-
-
-async def write_vocabulary(config: RunConfig, hub: HubClient) -> None:
-    """Write `vocabulary.json`: every word of the environment, for a small model's tokenizer."""
-    write_whole(vocabulary_file(config.run.folder), await hub.vocabulary(config.tasks.environment))
-
-
-def vocabulary_file(folder: RunDirectory) -> Path:
-    """Where the words of a small model's tokenizer are kept."""
-    return folder.path / "vocabulary.json"
-
-
-def training_tasks(folder: RunDirectory) -> list[TaskReference]:
-    """The frozen training tasks of a run."""
-    return [TaskReference(**row) for row in json.loads(folder.tasks.read_text())["train"]]
-
-
-def spread_over_depths(tasks: Sequence[Task], number: int, seed: int) -> list[Task]:
-    """`number` tasks, as evenly over depths as there are tasks, chosen by `seed`, in the order of the split.
-
-    ConfigurationError when the split has fewer.
-    """
-    if number > len(tasks):
-        raise ConfigurationError(
-            f"evaluation.num_tasks = {number}: the test split has {len(tasks)} such tasks"
-        )
-    by_depth: dict[int, list[Task]] = defaultdict(list)
-    for task in tasks:
-        by_depth[task.depth].append(task)
-    rng = random.Random(seed)
-    for same in by_depth.values():
-        rng.shuffle(same)
-    chosen: set[str] = set()
-    while len(chosen) < number:
-        for depth in sorted(by_depth):
-            if by_depth[depth] and len(chosen) < number:
-                chosen.add(by_depth[depth].pop().name)
-    return [task for task in tasks if task.name in chosen]
-
-
-def write_whole(path: Path, value: Any) -> None:
-    """Write JSON so that the file is either absent or complete: its presence means that the stage is done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    temporary.replace(path)

@@ -11,11 +11,9 @@ from common.bus.tcp import TcpLearnerBus
 from common.config import load
 from common.errors import PronghornError
 from common.log import configure_logging
-from common.metrics import MetricsWriter
-from common.weights.store import WeightStore
-from learner.assembly import assemble
+from learner.assembly import opened
 from learner.config import LearnerRoleConfig
-from learner.ranks import TrainerThread, open_trainer, serve
+from learner.ranks import open_trainer, serve
 
 STOPPED = 130
 """Exit code of a learner that was asked to stop and has kept a checkpoint."""
@@ -43,30 +41,11 @@ def main() -> int:
 
 
 async def _lead(config: LearnerRoleConfig) -> bool:
-    folder = config.run.folder
-    metrics = MetricsWriter(
-        folder,
-        wandb_mode=config.monitor.wandb,
-        project=config.monitor.project,
-        name=config.run.name,
-        config=config.model_dump(),
-    )
-    store = WeightStore(config.run.folder.path)
-    bus = TcpLearnerBus(config.bus, config.run.name, store)
-    await bus.start()
-    try:
-        async with TrainerThread(
-            lambda: open_trainer(folder.policy_zero, config.learner, config.model)
-        ) as trainer:
-            learner = await assemble(config, bus, store, trainer, metrics)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, learner.stop)
-            return await learner.run()
-    finally:
-        await bus.close()
-        store.close()
-        metrics.close()
+    async with opened(config, lambda store: TcpLearnerBus(config.bus, config.run.name, store)) as learner:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, learner.stop)
+        return await learner.run()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from learner.learner import Learner, Parts
 from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from learner.publisher import Publisher
-from learner.ranks import TrainerThread
+from learner.ranks import TrainerThread, open_trainer
 from learner.summary import evidence
 from learner.task_order import TaskOrder
 
@@ -50,7 +52,33 @@ def read_tasks(path: Path) -> Tasks:
     return Tasks(**tasks)
 
 
-async def assemble(
+@asynccontextmanager
+async def opened(
+    config: LearnerRoleConfig, bus_for: Callable[[WeightStore], LearnerBus]
+) -> AsyncIterator[Learner]:
+    """A learner of the run on a bus that is started, with its rank 0; everything is closed with the body.
+
+    `bus_for` makes the bus that offers the weights of the given store.
+    """
+    folder = config.run.folder
+    async with AsyncExitStack() as stack:
+        metrics = MetricsWriter(
+            folder,
+            wandb_mode=config.monitor.wandb,
+            project=config.monitor.project,
+            name=config.run.name,
+            config=config.model_dump(),
+        )
+        stack.callback(metrics.close)
+        store = stack.enter_context(WeightStore(folder.path))
+        bus = bus_for(store)
+        stack.push_async_callback(bus.close)
+        await bus.start()
+        trainer = TrainerThread(lambda: open_trainer(folder.policy_zero, config.learner, config.model))
+        yield await _assemble(config, bus, store, await stack.enter_async_context(trainer), metrics)
+
+
+async def _assemble(
     config: LearnerRoleConfig,
     bus: LearnerBus,
     store: WeightStore,

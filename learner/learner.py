@@ -17,7 +17,7 @@ from common.aio import background
 from common.bus.bus import LearnerBus
 from common.errors import PronghornError
 from common.metrics import MetricsWriter
-from common.run_directory import RunDirectory
+from common.run_directory import RunDirectory, write_json
 from common.trajectory import Group, TaskReference
 from learner.batch_builder import BatchBuilder, StepBatch
 from learner.checkpoint import CheckpointStore
@@ -30,7 +30,7 @@ from learner.ledger import Ledger
 from learner.publisher import Publisher
 from learner.ranks import TrainerThread
 from learner.status import Status
-from learner.summary import evidence, summarize_run, write_json
+from learner.summary import evidence, summarize_run
 
 log = logging.getLogger(__name__)
 

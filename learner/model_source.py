@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from common.errors import ConfigurationError, PreflightError
 from common.model_config import ModelConfig, SmallModel
@@ -23,6 +24,7 @@ def make_model(target: Path, model: ModelConfig, *, vocabulary: Path, seed: int)
     `vocabulary` (a JSON list of words) is read for source `small` only. Raises ConfigurationError for a
     folder that is no trainable model, PreflightError when something on this machine is missing.
     """
+    transformers_logging.disable_progress_bar()
     if model.source == "small":
         make_small(target, model.small, read_vocabulary(vocabulary), dtype=model.dtype, seed=seed)
         return

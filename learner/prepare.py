@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformers.utils import logging as transformers_logging
-
 from common.config import load
 from common.errors import PronghornError
 from common.log import configure_logging
@@ -26,7 +24,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m learner.prepare")
     parser.add_argument("config", nargs="+", type=Path)
     known, overrides = parser.parse_known_args()
-    transformers_logging.disable_progress_bar()
     try:
         config = load(PrepareConfig, known.config, overrides)
         configure_logging("prepare")

@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.run_directory import write_json
 from learner.dispatcher import Dispatcher
 from learner.door import Door
-from learner.summary import write_json
 
 INTERVAL_S = 1.0
 """Between two writings of the file."""

@@ -1,9 +1,7 @@
 """The result of a run, read back from its ledger: what was played, trained, dropped, and how well it ends."""
 
 import json
-import os
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from learner.horizon import StepEvidence
@@ -78,10 +76,3 @@ def _trajectories(ledger: Ledger) -> dict[str, int]:
 
 def _count(ledger: Ledger, query: str) -> int:
     return int(ledger.rows(query)[0][0])
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Replace `path` whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(temporary, path)

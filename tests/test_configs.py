@@ -13,7 +13,7 @@ from envhub import registry
 from envhub.task import select
 from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
-from launch.stages import spread_over_depths
+from launch.tasks import spread_over_depths
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))

@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from actors.assembly import hub_client
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.local import LocalHub
 from envhub.task import Task
 from launch.demonstrations import demonstration_tasks
-from launch.stages import (
-    freeze_tasks,
-    hub_client,
-    spread_over_depths,
-    vocabulary_file,
-    wait_for_hub,
-    write_vocabulary,
-)
+from launch.stages import wait_for_hub
+from launch.tasks import freeze_tasks, spread_over_depths, vocabulary_file, write_vocabulary
 from tests.launch.making import run_config
 
 
@@ -83,6 +78,6 @@ def test_demonstrations_of_a_depth_that_no_training_task_has_are_a_mistake(tmp_p
 
 async def test_a_hub_that_does_not_answer_ends_the_wait(tmp_path: Path) -> None:
     config = run_config(tmp_path, hub={"port": 1}, supervision={"hub_start_s": 0.05})
-    async with hub_client(config) as hub:
+    async with hub_client(config.hub, config.actor) as hub:
         with pytest.raises(PreflightError, match=r"the hub did not answer on 127\.0\.0\.1:1 within"):
             await wait_for_hub(config, hub)
