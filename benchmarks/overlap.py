@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "quickstart.toml"
 GOAL = 0.6
 REPETITIONS = 2
-STEPS = 12
+STEPS = 10
 SKIPPED = 3
 """Steps that are not counted: engines warm up, and the asynchronous mode fills its pipeline."""
 GROUPS, GROUP_SIZE, HORIZON = 8, 8, 9
@@ -77,10 +77,11 @@ class Pace:
     """The slowest of each batch."""
     turns: float
     """Per trained episode."""
-    trained_trajectories_per_s: float
-    played_trajectories_per_s: float
-    trained_tokens_per_s: float
-    """Tokens of actions."""
+    trained_per_s: float
+    played_per_s: float
+    """Trajectories, trained on and arrived: fewer arrived than trained on would mean that a stock was used up."""
+    tokens_per_s: float
+    """Action tokens that were trained on."""
     engine_utilisation: float
     masked_share: float
     """Of action tokens, too old to be trained on."""
@@ -109,9 +110,9 @@ def measure(folder: RunDirectory, skipped: int) -> Pace:
         episode_s=sum(map(sum, durations)) / trained,
         slowest_episode_s=statistics.fmean(map(max, durations)),
         turns=sum(turns for batch in batches for _, turns in batch) / trained,
-        trained_trajectories_per_s=trained / seconds,
-        played_trajectories_per_s=sum(row["episodes/played"] for row in counted) / seconds,
-        trained_tokens_per_s=sum(row["train/num_trained_tokens"] for row in counted) / seconds,
+        trained_per_s=trained / seconds,
+        played_per_s=sum(row["episodes/played"] for row in counted) / seconds,
+        tokens_per_s=sum(row["train/num_trained_tokens"] for row in counted) / seconds,
         engine_utilisation=_mean(counted, "engine/utilisation"),
         masked_share=_mean(counted, "staleness/masked_share"),
         max_staleness=max_staleness,
@@ -201,9 +202,9 @@ UNITS = {
     "episode_s": "s",
     "slowest_episode_s": "s",
     "turns": "",
-    "trained_trajectories_per_s": "1/s",
-    "played_trajectories_per_s": "1/s",
-    "trained_tokens_per_s": "1/s",
+    "trained_per_s": "trajectories/s",
+    "played_per_s": "trajectories/s",
+    "tokens_per_s": "tokens/s",
     "engine_utilisation": "",
     "masked_share": "",
 }
