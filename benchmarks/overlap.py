@@ -79,7 +79,7 @@ class Pace:
     """Per trained episode."""
     trained_per_s: float
     played_per_s: float
-    """Trajectories, trained on and arrived: fewer arrived than trained on would mean that a stock was used up."""
+    """Trajectories trained on, and arrived: were fewer arriving, a stock would be used up."""
     tokens_per_s: float
     """Action tokens that were trained on."""
     engine_utilisation: float
