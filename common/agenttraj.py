@@ -51,6 +51,22 @@ class Demonstration(Record):
             raise ValueError("human and gpt must take turns, from a human text to a gpt text")
         return self
 
+    @property
+    def instructions(self) -> str:
+        """The first text, when a text that is not learnt acknowledges it; otherwise empty."""
+        return self.conversations[0].value if self._is_introduced else ""
+
+    @property
+    def turns(self) -> tuple[tuple[str, str, bool], ...]:
+        """(observation, action, whether the action is learnt), in order; without the instructions."""
+        texts = self.conversations[2 * self._is_introduced :]
+        pairs = zip(texts[::2], texts[1::2], strict=True)
+        return tuple((shown.value, said.value, said.is_learnt) for shown, said in pairs)
+
+    @property
+    def _is_introduced(self) -> bool:
+        return len(self.conversations) > 2 and not self.conversations[1].is_learnt
+
 
 def demonstration(item_id: str, instructions: str, exchanges: Iterable[tuple[str, str]]) -> Demonstration:
     """A row from the instructions (may be empty) and pairs of observation and action text."""
@@ -64,15 +80,6 @@ def demonstration(item_id: str, instructions: str, exchanges: Iterable[tuple[str
         parts.append({"from": "human", "loss": None, "value": observation})
         parts.append({"from": "gpt", "loss": True, "value": action})
     return Demonstration.model_validate({"conversations": parts, "item_id": item_id})
-
-
-def split_instructions(row: Demonstration) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """The inverse of `demonstration`: instructions ("" without), and pairs of observation and action."""
-    texts = row.conversations
-    has_instructions = not texts[1].is_learnt
-    turns = texts[2:] if has_instructions else texts
-    pairs = tuple((turns[i].value, turns[i + 1].value) for i in range(0, len(turns), 2))
-    return (texts[0].value if has_instructions else ""), pairs
 
 
 def write(path: Path, rows: Iterable[Demonstration]) -> int:

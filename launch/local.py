@@ -59,7 +59,9 @@ class LocalWork:
         """As `Work.make_model`."""
         config, folder = self._config, self._config.run.folder
         words = vocabulary_file(folder)
-        await asyncio.to_thread(make_model, folder.model, config.model, vocabulary=words, seed=config.run.seed)
+        await asyncio.to_thread(
+            make_model, folder.model, config.model, vocabulary=words, seed=config.run.seed
+        )
 
     async def warm_start(self) -> None:
         """As `Work.warm_start`."""

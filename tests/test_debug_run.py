@@ -32,7 +32,12 @@ def environment() -> dict[str, str]:
 
 def ran(directory: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(directory, *overrides), cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+        command(directory, *overrides),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -95,7 +100,7 @@ def test_the_horizon_rises_on_schedule_and_is_stamped_on_the_groups(
             assert trajectory.horizon in (3, 4)
 
 
-def test_running_engines_took_every_kind_of_weights_in(finished: RunDirectory) -> None:
+def test_running_engines_took_the_new_weights_and_left_in_good_order(finished: RunDirectory) -> None:
     for actor in ("actor-0", "actor-1"):
         log = (finished.logs / f"{actor}.log").read_text()
         assert f"loaded version={STEPS} " in log

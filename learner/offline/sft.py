@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from transformers import AutoTokenizer
 
+from common import agenttraj
 from common.config import load
 from common.errors import PronghornError
 from common.log import configure_logging
@@ -27,7 +28,7 @@ from learner.batch import Batch, TrainingSequence, pack
 from learner.command_channel import connect
 from learner.config import LearnerConfig, SftConfig
 from learner.loss import imitation
-from learner.offline.demonstrations import read_demonstrations, sequences
+from learner.offline.demonstrations import sequences
 from learner.trainer import Trainer, TrainerOptions
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def train(config: SftRoleConfig) -> float:
     """
     folder = config.run.folder
     tokenizer = AutoTokenizer.from_pretrained(folder.model, local_files_only=True)
-    rows = read_demonstrations(folder.demonstrations)
+    rows = agenttraj.read(folder.demonstrations)
     learnable, num_long = sequences(rows, lambda text: Dialogue(tokenizer, text), tokenizer.model_max_length)
     log.info("read demonstrations=%d learnable=%d too_long=%d", len(rows), len(learnable), num_long)
     torch.manual_seed(config.run.seed)

@@ -34,10 +34,10 @@ def test_replaying_what_was_written_wins(
     rows = agenttraj.read(path)
     assert [row.item_id for row in rows] == [task.task for task in tasks]
     for row in rows:
-        instructions, exchanges = agenttraj.split_instructions(row)
-        assert instructions == environment.instructions(action_format)
+        assert row.instructions == environment.instructions(action_format)
         episode = environment.reset(row.item_id, 5)
-        for observation, text in exchanges:
+        for observation, text, is_learnt in row.turns:
+            assert is_learnt
             assert episode.observation == observation
             action = parse(text, action_format)
             assert action is not None

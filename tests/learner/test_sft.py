@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from common.agenttraj import Demonstration
 from common.config import validate
 from common.errors import ConfigurationError
 from common.prompt import Dialogue
-from learner.offline.demonstrations import Demonstration, encode, read_demonstrations
+from learner.offline.demonstrations import encode
 from learner.offline.sft import SftRoleConfig, batches, train
 from learner.word_tokenizer import word_tokenizer
 from tests.learner.torch_side import random_sequences, tiny_folder
@@ -76,29 +77,6 @@ def test_a_row_in_which_nothing_is_trained_is_left_out() -> None:
     tokenizer = word_tokenizer(["wa"], max_length=64)
     silent = Demonstration.model_validate(row(TURNS, trained=(False, False, False)))
     assert encode(silent, Dialogue(tokenizer, "")) is None
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        ("", "row -"),
-        ('{"a": 1}', "row -"),
-        ('[{"item_id": "x"}]', r"row 0\.conversations"),
-        ('[{"item_id": "x", "conversations": [{"from": "me", "value": ""}]}]', r"0\.conversations\.0\.from"),
-    ],
-)
-def test_a_file_that_is_not_agenttraj_is_one_clear_line(tmp_path: Path, content: str, match: str) -> None:
-    (tmp_path / "rows.json").write_text(content)
-    with pytest.raises(ConfigurationError, match=match) as caught:
-        read_demonstrations(tmp_path / "rows.json")
-    assert "\n" not in str(caught.value)
-
-
-def test_speakers_that_do_not_alternate_are_refused() -> None:
-    spoiled = row(TURNS)
-    spoiled["conversations"].pop()  # type: ignore[attr-defined]
-    with pytest.raises(ConfigurationError, match="toy_7: human and gpt must alternate"):
-        list(Demonstration.model_validate(spoiled).turns())
 
 
 def test_an_epoch_shows_every_sequence_once_in_an_order_of_the_seed(tmp_path: Path) -> None:
