@@ -7,9 +7,9 @@ all episodes of a batch are played at once, the best that the synchronous mode c
 in `learner.staleness.max_staleness` alone: 0, and the quickstart's 2. Nothing is dropped and the learning
 rate is next to nothing, so that all steps have the same size and the episodes of both modes the same length.
 
-Seconds per step are wall time between lines of `metrics.jsonl`, the first `SKIPPED` steps left out; what
-was played in that time is reported beside what was trained, because a stock that was played before would be
-time for free. Runs of the modes take turns; the ratio is of medians.
+Seconds per step are wall time between lines of `metrics.jsonl`, the first `SKIPPED` steps left out. Where
+fewer trajectories arrived in that time than were trained on, it is divided by what arrived: what was played
+before would be time for free. Runs of the modes take turns; the ratio is of medians.
 """
 
 import os
@@ -67,7 +67,7 @@ class Pace:
     """How fast one run went; means over the steps that count, except where it says otherwise."""
 
     step_s: float
-    """Wall time from step to step."""
+    """Wall time per step, or per batch of arrivals where those were fewer: a stock is no time for free."""
     training_s: float
     waiting_s: float
     weight_sync_s: float
@@ -79,7 +79,7 @@ class Pace:
     """Per trained episode."""
     trained_per_s: float
     played_per_s: float
-    """Trajectories trained on, and arrived: were fewer arriving, a stock would be used up."""
+    """Trajectories: trained on, and arrived."""
     tokens_per_s: float
     """Action tokens that were trained on."""
     engine_utilisation: float
@@ -101,9 +101,9 @@ def measure(folder: RunDirectory, skipped: int) -> Pace:
     finally:
         ledger.close()
     durations = [[duration for duration, _ in batch] for batch in batches]
-    trained = sum(map(len, batches))
+    trained, played = sum(map(len, batches)), sum(row["episodes/played"] for row in counted)
     return Pace(
-        step_s=seconds / len(counted),
+        step_s=seconds / len(counted) * max(1.0, trained / played),
         training_s=_mean(counted, "time/training_s"),
         waiting_s=_mean(counted, "time/waiting_s"),
         weight_sync_s=_mean(counted, "time/weight_sync_s"),
@@ -111,7 +111,7 @@ def measure(folder: RunDirectory, skipped: int) -> Pace:
         slowest_episode_s=statistics.fmean(map(max, durations)),
         turns=sum(turns for batch in batches for _, turns in batch) / trained,
         trained_per_s=trained / seconds,
-        played_per_s=sum(row["episodes/played"] for row in counted) / seconds,
+        played_per_s=played / seconds,
         tokens_per_s=sum(row["train/num_trained_tokens"] for row in counted) / seconds,
         engine_utilisation=_mean(counted, "engine/utilisation"),
         masked_share=_mean(counted, "staleness/masked_share"),
