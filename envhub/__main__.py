@@ -1,17 +1,12 @@
 """`python -m envhub CONFIG.toml [MORE.toml] [--hub.port=8700]`: serve until SIGTERM or SIGINT."""
 
-import argparse
 import asyncio
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
 
-from common.log import configure_logging
-
-from common.config import load
-from common.errors import PronghornError
+from common.role import run_role
 from common.run_config import RoleConfig
 from envhub.config import TOKEN_VARIABLE, HubConfig
 from envhub.server import serving
@@ -27,16 +22,11 @@ class HubRoleConfig(RoleConfig):
 
 def main() -> int:
     """Serve; 0 after a clean stop, 1 when this machine cannot, 2 for a mistake in the configuration."""
-    parser = argparse.ArgumentParser(prog="python -m envhub")
-    parser.add_argument("config", nargs="+", type=Path)
-    known, overrides = parser.parse_known_args()
-    try:
-        config = load(HubRoleConfig, known.config, overrides)
-        configure_logging("hub")
-        asyncio.run(_serve(config.hub, os.environ.get(TOKEN_VARIABLE, "")))
-    except PronghornError as error:
-        sys.stderr.write(f"pronghorn hub: {error}\n")
-        return error.exit_code
+    return run_role("hub", HubRoleConfig, _until_signal)
+
+
+def _until_signal(config: HubRoleConfig) -> int:
+    asyncio.run(_serve(config.hub, os.environ.get(TOKEN_VARIABLE, "")))
     return 0
 
 

@@ -7,6 +7,7 @@ There is no hub process (environments play in the loop) and no supervision: what
 
 import argparse
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Sequence
 
@@ -86,11 +87,10 @@ class LocalWork:
 
 
 async def _finish(learner: Learner) -> None:
-    """Run the learner to its end. Cancelled: it finishes its step and keeps a checkpoint first."""
-    running = asyncio.ensure_future(learner.run())
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        learner.stop()
-        await running
-        raise
+    """Run the learner to its end; on SIGINT or SIGTERM to the end of its step, with a checkpoint kept."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, learner.stop)
+    if not await learner.run():
+        # What the signal would have meant to any other stage.
+        raise asyncio.CancelledError

@@ -14,6 +14,7 @@ from actors.assembly import hub_client
 from common.aio import background
 from common.config import load
 from common.log import configure_logging
+from common.role import INTERRUPTED
 from launch import roles
 from launch.config import RunConfig
 from launch.preflight import check
@@ -23,9 +24,6 @@ from launch.run_folder import StageClock, locked, settle
 from launch.stages import Stages, is_trained, wait_for_hub
 from launch.supervise import Supervisor
 from launch.view import View
-
-INTERRUPTED = 130
-"""Exit code of a run that was stopped in good order."""
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ over their old keys and values, or recompute them when `clears_cache_on_update` 
 import asyncio
 import itertools
 import secrets
+import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -29,6 +30,9 @@ from common.arrays import Int32
 from common.errors import EngineFault, WeightError
 from common.messages import Sampling, WeightManifest
 from common.trajectory import VersionSpan
+
+_ONE_MODEL_AT_A_TIME = threading.Lock()
+"""transformers changes torch's defaults while it loads: two loading threads get each other's."""
 
 
 class TransformersEngine:
@@ -66,7 +70,8 @@ class TransformersEngine:
         disable_progress_bar()
         dtype = getattr(torch, self._config.dtype)
         try:
-            model = AutoModelForCausalLM.from_pretrained(self._folder.path, dtype=dtype)
+            with _ONE_MODEL_AT_A_TIME:
+                model = AutoModelForCausalLM.from_pretrained(self._folder.path, dtype=dtype)
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineFault(
                 f"model path {self._folder.path}: {' '.join(str(error).split())[:500]}"

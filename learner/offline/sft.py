@@ -5,12 +5,10 @@ end tokens are those of an episode, batches, model and optimizer those of the le
 negative log-likelihood of the demonstrated action tokens.
 """
 
-import argparse
 import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,11 +16,9 @@ import torch.distributed as dist
 from transformers import AutoTokenizer
 
 from common import agenttraj
-from common.config import load
-from common.errors import PronghornError
-from common.log import configure_logging
 from common.model_config import ModelConfig
 from common.prompt import Dialogue
+from common.role import run_role
 from common.run_config import RoleConfig, RunSection
 from learner.batch import Batch, TrainingSequence, pack
 from learner.command_channel import connect
@@ -48,18 +44,11 @@ class SftRoleConfig(RoleConfig):
 
 def main() -> int:
     """Warm-start the run's model; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m learner.offline.sft")
-    parser.add_argument("config", nargs="+", type=Path)
-    known, overrides = parser.parse_known_args()
-    try:
-        config = load(SftRoleConfig, known.config, overrides)
-        configure_logging("sft")
-        train(config)
-    except PronghornError as error:
-        print(f"pronghorn sft: {error}", file=sys.stderr)  # noqa: T201 - the one line for the person
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
+    return run_role("sft", SftRoleConfig, _train)
+
+
+def _train(config: SftRoleConfig) -> int:
+    train(config)
     return 0
 
 
