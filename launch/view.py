@@ -21,6 +21,8 @@ from launch.config import RunConfig
 REFRESH_S = 0.5
 BARS = "▁▂▃▄▅▆▇█"
 SPARKLINE_POINTS = 48
+RECENT_STEPS = 10
+"""What is left is estimated from so many."""
 
 
 class View:
@@ -122,6 +124,9 @@ class Tail:
 def readings(status: dict[str, Any], rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The numbers of the panel that are known, named and formatted."""
     curve = [row["train/success"] for row in rows if row.get("train/success") is not None]
+    recent = [row["time/step_s"] for row in rows if row.get("time/step_s") is not None][-RECENT_STEPS:]
+    left = int(status.get("steps") or 0) - int(status.get("step") or 0)
+    minutes = left * sum(recent) / len(recent) / 60 if recent else None
     shown: list[tuple[str, str | None]] = [
         ("success", with_sparkline(curve, status.get("success"))),
         ("held-out", _number(status.get("heldout"), ".3f")),
@@ -131,6 +136,7 @@ def readings(status: dict[str, Any], rows: list[dict[str, Any]]) -> list[tuple[s
         ("trained", _number(status.get("trained_tokens_per_s"), ",.0f", " tokens/s")),
         ("queue", _number(status.get("queue"), "d", " groups")),
         ("sessions", _number(status.get("sessions"), "d", " episodes")),
+        ("left", _number(minutes, ".0f", " minutes at this pace")),
     ]
     return [(name, value) for name, value in shown if value is not None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from launch.report import complete_summary, report, rows
-from launch.view import Tail, View, step_line, with_sparkline
+from launch.view import Tail, View, readings, step_line, with_sparkline
 from tests.launch.making import run_config
 
 SUMMARY = {
@@ -29,6 +29,12 @@ def text_of(config_directory: Path, width: int = 100) -> tuple[View, Console, io
     written = io.StringIO()
     console = Console(file=written, width=width, force_terminal=False)
     return View(run_config(config_directory), console), console, written
+
+
+def test_what_is_left_is_estimated_from_the_newest_steps() -> None:
+    rows = [{"time/step_s": 1000.0}, *[{"time/step_s": 30.0}] * 10, {"heldout/success": 0.5}]
+    assert ("left", "3 minutes at this pace") in readings({"step": 4, "steps": 10}, rows)
+    assert all(name != "left" for name, _ in readings({"step": 0, "steps": 10}, []))
 
 
 def test_the_panel_shows_the_status_of_this_stage(tmp_path: Path) -> None:
