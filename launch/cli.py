@@ -113,7 +113,8 @@ def _become(role: str, rest: list[str]) -> None:
 
     files, overrides = split_overrides(rest)
     config = load(RunConfig, [Path(file) for file in files if not file.startswith("--")], overrides)
-    os.execv(sys.executable, [sys.executable, *learner_arguments(config.learner.num_ranks), *rest])
+    arguments = learner_arguments(config.learner.num_ranks, config.supervision.learner_stop_s)
+    os.execv(sys.executable, [sys.executable, *arguments, *rest])
 
 
 if __name__ == "__main__":

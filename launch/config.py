@@ -25,7 +25,7 @@ class SupervisionConfig(Section):
     hub_start_s: float = Field(default=60.0, gt=0)
     """Deadline of the hub's first healthy answer."""
     learner_stop_s: float = Field(default=60.0, gt=0)
-    """On Ctrl-C the learner has this long to write its checkpoint before it is killed."""
+    """On Ctrl-C the learner has this long to end its step and write its checkpoint before it is killed."""
     stop_s: float = Field(default=8.0, gt=0)
     """The same for every other process."""
 

@@ -1,22 +1,31 @@
 """How each part of a run is started: command line, log file, threads and cores, time to stop."""
 
+import math
 import sys
 
+from launch import machine
 from launch.config import RunConfig
 from launch.processes import Command
 
+TORCHRUN_LEAVE_S = 5.0
+"""What torchrun needs to leave once its ranks have; it must not be killed before it can kill them."""
 
-def learner_arguments(num_ranks: int) -> list[str]:
-    """What follows `python` to start all ranks of the learner on this host."""
-    return [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(num_ranks),
-        "-m",
-        "learner",
-    ]
+
+def learner_arguments(num_ranks: int, stop_s: float) -> list[str]:
+    """What follows `python` to start all ranks of the learner on this host.
+
+    torchrun passes a signal on and kills ranks that live `stop_s` later, in whole seconds, rounded up.
+    """
+    ranks = ["--standalone", "--nproc-per-node", str(num_ranks)]
+    # Before torch 2.12 there is no such option: ranks have 30 s there.
+    if _torch_release() >= (2, 12):
+        ranks += ["--shutdown-timeout", str(math.ceil(stop_s))]
+    return ["-m", "torch.distributed.run", *ranks, "-m", "learner"]
+
+
+def _torch_release() -> tuple[int, ...]:
+    """Major and minor version of the installed torch, without importing it."""
+    return tuple(int(part) for part in machine.version("torch").split(".")[:2] if part.isdigit())
 
 
 def hub(config: RunConfig) -> Command:
@@ -40,10 +49,10 @@ def learner(config: RunConfig) -> Command:
     return _command(
         config,
         "learner",
-        learner_arguments(config.learner.num_ranks),
+        learner_arguments(config.learner.num_ranks, config.supervision.learner_stop_s),
         num_threads=config.learner.num_threads,
         cpu_cores=config.learner.cpu_cores,
-        stop_s=config.supervision.learner_stop_s,
+        stop_s=config.supervision.learner_stop_s + TORCHRUN_LEAVE_S,
     )
 
 
