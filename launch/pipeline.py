@@ -9,6 +9,7 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from actors.assembly import hub_client
 from common.aio import background
@@ -96,6 +97,7 @@ class ProcessWork:
 
     async def train(self) -> None:
         """As `Work.train`; the actors live exactly as long as the learner does."""
-        config = self._config
-        async with background(*(self.supervisor.keep_running(actor) for actor in roles.actors(config))):
-            await self.supervisor.finish(roles.learner(config))
+        # An actor leaves when the learner says that the run is over; nothing else ends before it is stopped.
+        keep = partial(self.supervisor.keep_running, may_leave=True)
+        async with background(*(keep(actor) for actor in roles.actors(self._config))):
+            await self.supervisor.finish(roles.learner(self._config))

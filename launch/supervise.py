@@ -44,9 +44,10 @@ class Supervisor:
         if code != 0:
             raise ProcessError(command, code)
 
-    async def keep_running(self, command: Command) -> None:
-        """Start it, and again whenever it dies, with growing pauses; ends quietly when it leaves with code 0.
+    async def keep_running(self, command: Command, *, may_leave: bool = False) -> None:
+        """Start it, and again whenever it dies, with growing pauses.
 
+        Code 0 is a death like any other, except for a process that `may_leave`: then this ends quietly.
         Raises ProcessError when it has died more than `max_restarts` times without having lived
         `stable_s` in between, and at once when it left with the exit code of a wrong configuration.
         """
@@ -54,7 +55,7 @@ class Supervisor:
         while True:
             started = time.monotonic()
             code = await self._run(command)
-            if code == 0:
+            if code == 0 and may_leave:
                 log.info("%s left", command.name)
                 return
             deaths_in_a_row = 1 if time.monotonic() - started > self._config.stable_s else deaths_in_a_row + 1

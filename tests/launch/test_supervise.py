@@ -48,9 +48,27 @@ def failing_until(number: int, folder: Path) -> str:
 async def test_a_dead_process_is_started_again_and_counted(launcher: Launcher, tmp_path: Path) -> None:
     told = Told()
     supervisor = Supervisor(launcher, QUICK, told)
-    await supervisor.keep_running(python(failing_until(3, tmp_path), tmp_path))
+    await supervisor.keep_running(python(failing_until(3, tmp_path), tmp_path), may_leave=True)
     assert supervisor.restarts == {"worker": 2}
     assert "RuntimeError: start 2" in told.lines[-1]
+
+
+async def test_a_process_that_may_not_leave_is_started_again_when_it_left_in_good_order(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    told = Told()
+    supervisor = Supervisor(launcher, QUICK, told)
+    code = "print('pronghorn hub: stopped by SIGTERM')"
+    with pytest.raises(ProcessError, match=r"worker died 3 times .exit code 0.: stopped by SIGTERM"):
+        await supervisor.keep_running(python(code, tmp_path))
+    assert supervisor.restarts == {"worker": 2}
+    assert "worker died (exit code 0)" in told.lines[0]
+
+
+async def test_a_process_that_may_leave_is_not_started_again(launcher: Launcher, tmp_path: Path) -> None:
+    supervisor = Supervisor(launcher, QUICK, Told())
+    await supervisor.keep_running(python("print('the run is over')", tmp_path), may_leave=True)
+    assert not supervisor.restarts
 
 
 async def test_restarts_are_bounded_and_the_reason_is_told(launcher: Launcher, tmp_path: Path) -> None:
