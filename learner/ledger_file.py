@@ -51,11 +51,19 @@ class Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
-            self._run("COMMIT")
+            try:
+                self._run("COMMIT")
+            finally:
+                self._roll_back()
         else:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             if isinstance(error, sqlite3.Error):
                 raise LedgerError(f"the ledger refused a transaction: {error}") from error
+
+    def _roll_back(self) -> None:
+        """Give up what is not committed; on a full disk or an I/O error SQLite may have done it by itself."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def _run(self, statement: str) -> None:
         try:

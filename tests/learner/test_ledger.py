@@ -103,3 +103,14 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to look at" * 40)
     with pytest.raises(LedgerError, match="cannot open the ledger"):
         Ledger(tmp_path / "ledger.sqlite", "test")
+
+
+def test_a_full_disk_is_a_ledger_error_and_leaves_the_ledger_as_it_was(ledger):
+    opened(ledger)
+    pages = ledger.rows("PRAGMA page_count")[0][0]
+    ledger.rows(f"PRAGMA max_page_count = {pages + 5}")
+    large = making.trajectory(0, 0, turns=(making.turn(num_action=200_000),))
+    with pytest.raises(LedgerError, match="database or disk is full"):
+        ledger.commit_submissions([large], version=0)
+    assert ledger.rows("SELECT COUNT(*) FROM trajectories") == [(0,)]
+    assert ledger.commit_submissions([making.trajectory(0, 0)], version=0)[0].verdict == "stored"
