@@ -3,6 +3,7 @@
 Immutable once made. What the learner trains on is exactly what is stored here: tokens in, tokens out.
 """
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -14,16 +15,20 @@ from common.arrays import Float32, Int32
 Outcome = Literal["terminated", "truncated_by_horizon", "truncated_by_tokens", "truncated_by_time", "faulted"]
 
 
-class Record(BaseModel):
-    """An immutable, strictly validated value; unknown fields are refused."""
+MAX_COUNT = 1 << 31
+"""Bound of indices and versions: int32 in arrays, and SQLite has no unsigned integers of 64 bits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+class Record(BaseModel):
+    """An immutable, strictly validated value; unknown fields and numbers that are not finite are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class VersionSpan(Record):
     """`num_tokens` consecutive action tokens sampled by one policy version."""
 
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, lt=MAX_COUNT)
     num_tokens: int = Field(ge=1)
 
 
@@ -59,6 +64,8 @@ class Turn(Record):
             raise ValueError(
                 f"{num} action tokens but version spans of {[s.num_tokens for s in self.versions]}"
             )
+        if not np.isfinite(self.behaviour_logprobs).all():
+            raise ValueError("a behaviour logprob is not finite; allowed: finite nats")
         return self
 
 
@@ -66,9 +73,9 @@ class Member(Record):
     """Which play this is: member `member` of group `group` of run `run`, played for the `attempt`-th time."""
 
     run: str
-    group: int = Field(ge=0)
-    member: int = Field(ge=0)
-    attempt: int = Field(default=0, ge=0)
+    group: int = Field(ge=0, lt=MAX_COUNT)
+    member: int = Field(ge=0, lt=MAX_COUNT)
+    attempt: int = Field(default=0, ge=0, lt=MAX_COUNT)
 
 
 class TaskReference(Record):
@@ -97,6 +104,12 @@ class Trajectory(Record):
     started_at: float = 0.0
     finished_at: float = 0.0
     """Seconds since the epoch, on the actor's clock."""
+
+    @model_validator(mode="after")
+    def _return_is_finite(self) -> "Trajectory":
+        if not math.isfinite(self.episode_return):
+            raise ValueError(f"the rewards sum to {self.episode_return}; allowed: a finite return")
+        return self
 
     @property
     def episode_return(self) -> float:
@@ -155,7 +168,7 @@ class Trajectory(Record):
 class Group(Record):
     """The trajectories of one task at one horizon that are compared with each other; never mixed."""
 
-    group: int = Field(ge=0)
+    group: int = Field(ge=0, lt=MAX_COUNT)
     task: TaskReference
     horizon: int = Field(ge=1)
     trajectories: tuple[Trajectory, ...]

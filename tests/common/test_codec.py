@@ -34,13 +34,13 @@ def turns(draw: st.DrawFn) -> Turn:
         is_stopped=draw(st.booleans()),
         observation=draw(TEXT),
         action=draw(TEXT),
-        reward=draw(st.floats(allow_nan=False)),
+        reward=draw(st.floats(-1e300, 1e300)),
     )
 
 
 trajectories = st.builds(
     Trajectory,
-    identity=st.builds(Member, run=TEXT, group=st.integers(0, 2**62), member=st.integers(0, 99)),
+    identity=st.builds(Member, run=TEXT, group=st.integers(0, 2**31 - 1), member=st.integers(0, 99)),
     task=st.builds(TaskReference, environment=TEXT, task=TEXT, seed=st.integers(-(2**63), 2**63 - 1)),
     horizon=st.integers(1, 99),
     turns=st.lists(turns(), max_size=4).map(tuple),

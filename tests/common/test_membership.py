@@ -1,12 +1,14 @@
 """The door of the ledger channel: who is heard, who is refused, who is told to stop."""
 
+import numpy as np
 import pytest
 
 from common import codec
 from common.bus import membership
 from common.bus.membership import HELLO_FIRST, Membership
-from common.messages import Ack, FromActor, FromLearner, Goodbye, Hello, Ready, Refusal, Stop, Welcome
+from common.messages import Ack, FromActor, FromLearner, Goodbye, Hello, Ready, Refusal, Stop, Submit, Welcome
 from common.trajectory import Member
+from tests.common.records import make_trajectory, make_turn
 
 WELCOME = Welcome(run="r", heartbeat_s=2.0)
 READY = Ready(credits=1)
@@ -73,6 +75,29 @@ def test_a_message_that_only_the_learner_may_send_is_refused(door: Membership) -
     say(door, b"1", Hello(actor="a"))
     verdict = door.judge(b"1", codec.encode(Ack(identity=Member(run="r", group=0, member=0))))
     assert verdict.accepted is None
+    assert door.refused == 1
+    assert is_heard(door, b"1")
+
+
+HOSTILE = {
+    "score": {"score": float("nan")},
+    "reward": {"turns": (make_turn().model_copy(update={"reward": float("inf")}),)},
+    "logprob": {
+        "turns": (make_turn().model_copy(update={"behaviour_logprobs": np.full(4, np.nan, np.float32)}),)
+    },
+    "group": {"identity": Member(run="r", group=0, member=0).model_copy(update={"group": 2**63})},
+}
+
+
+@pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
+def test_a_trajectory_with_impossible_numbers_is_refused_and_counted(
+    door: Membership, changes: dict[str, object]
+) -> None:
+    say(door, b"1", Hello(actor="a"))
+    hostile = Submit.model_construct(trajectory=make_trajectory().model_copy(update=changes))
+    verdict = door.judge(b"1", codec.encode(hostile))
+    assert verdict.accepted is None
+    assert [type(answer) for _, answer in verdict.answers] == [Refusal]
     assert door.refused == 1
     assert is_heard(door, b"1")
 

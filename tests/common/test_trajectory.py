@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from common.trajectory import Group, TaskReference, Turn, VersionSpan
+from common.trajectory import Group, Member, TaskReference, Trajectory, Turn, VersionSpan
 from tests.common.records import make_trajectory, make_turn
 
 
@@ -31,6 +31,27 @@ def test_version_spans_cover_every_action_token(counts: list[int]) -> None:
 def test_tokens_are_a_vector_of_integers(tokens: object) -> None:
     with pytest.raises(ValidationError):
         turn(action_tokens=tokens)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_of_a_record_is_other_than_finite(value: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        turn(reward=value)
+    with pytest.raises(ValidationError, match="finite number"):
+        Trajectory.model_validate(make_trajectory().__dict__ | {"score": value})
+    with pytest.raises(ValidationError, match="a behaviour logprob is not finite"):
+        turn(behaviour_logprobs=np.array([-1, value, -1, -1], np.float32))
+
+
+def test_finite_rewards_that_sum_to_infinity_are_refused() -> None:
+    with pytest.raises(ValidationError, match="the rewards sum to inf"):
+        Trajectory.model_validate(make_trajectory().__dict__ | {"turns": (turn(reward=1e308),) * 2})
+
+
+@pytest.mark.parametrize("field", ["group", "member", "attempt"])
+def test_an_identity_is_made_of_numbers_that_a_ledger_can_hold(field: str) -> None:
+    with pytest.raises(ValidationError, match="less than 2147483648"):
+        Member.model_validate({"run": "r", "group": 0, "member": 0, field: 1 << 31})
 
 
 def test_a_span_holds_at_least_one_token() -> None:
