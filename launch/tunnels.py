@@ -16,11 +16,19 @@ from launch.config import RunConfig
 from launch.preflight import check, ports
 from launch.run_folder import with_ports
 
+LOOPBACK = "127.0.0.1"
+"""Where every tunnel begins and ends."""
+
 
 def describe(arguments: Sequence[str]) -> str:
-    """The line; ConfigurationError for a name with a blank, which a shell would cut."""
+    """The line; ConfigurationError for a host beyond tunnels, or a name with a blank, which a shell would cut."""
     files, overrides = split_overrides(arguments)
     config = load(RunConfig, [Path(file) for file in files], overrides)
+    for name, host in (("hub.host", config.hub.host), ("bus.host", config.bus.host)):
+        if host != LOOPBACK:
+            raise ConfigurationError(
+                f"{name} = {host!r}: a run over several hosts goes through tunnels; allowed is {LOOPBACK!r}"
+            )
     check(config)
     folder = str(config.run.folder.path.resolve())
     if any(character.isspace() for character in folder):

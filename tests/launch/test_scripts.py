@@ -76,6 +76,8 @@ def test_several_hosts_agree_on_folder_and_ports(tmp_path: Path) -> None:
     assert len(set(ports)) == 4
     with pytest.raises(ConfigurationError, match="without blanks"):
         describe([str(config), f"--run.directory={tmp_path / 'two words'}"])
+    with pytest.raises(ConfigurationError, match=r"bus\.host = '0\.0\.0\.0': .* through tunnels"):
+        describe([str(config), f"--run.directory={tmp_path}", "--bus.host=0.0.0.0"])
 
 
 def test_every_benchmark_is_run_by_make_bench() -> None:
