@@ -96,6 +96,9 @@ async def _assemble(
     version = await _restore(checkpoints, trainer)
     ledger = Ledger(folder.ledger, config.run.name)
     again = ledger.rewind(version)
+    if version < config.learner.steps:
+        # A finished run that was given more steps: its end is now a step like others.
+        ledger.relabel_evaluation("after")
     log.info("assembled version=%d groups_given_back=%d", version, again)
     dispatcher = Dispatcher(
         config.learner,

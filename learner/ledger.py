@@ -20,6 +20,7 @@ from typing import Any
 from common.codec import pack, unpack
 from common.errors import LedgerError
 from common.trajectory import Group, TaskReference, Trajectory
+from learner import ledger_rewind
 from learner.ledger_file import Transaction, open_file
 from learner.ledger_records import Arrival, OpenGroup, Purpose
 
@@ -242,15 +243,14 @@ class Ledger:
             self._db.execute("UPDATE steps SET values_json = ? WHERE step = ?", (json.dumps(values), step))
 
     def rewind(self, step: int) -> int:
-        """Forget consumption after `step`, a checkpoint's; how many groups may be trained on again."""
+        """Forget what happened after `step`, a checkpoint's; how many groups may be trained on again."""
         with self._transaction():
-            self._db.execute("DELETE FROM steps WHERE step > ?", (step,))
-            self._db.execute("DELETE FROM evaluations WHERE step > ?", (step,))
-            return self._db.execute(
-                "UPDATE groups SET state = 'complete', step = NULL"
-                " WHERE purpose = 'training' AND state = 'consumed' AND step > ?",
-                (step,),
-            ).rowcount
+            return ledger_rewind.rewind(self._db, step)
+
+    def relabel_evaluation(self, label: str) -> None:
+        """Call an evaluation, if there is one, `step N` after the step it was made at, and keep it so."""
+        with self._transaction():
+            ledger_rewind.relabel_evaluation(self._db, label)
 
     def record_evaluation(self, label: str, *, step: int, version: int, values: dict[str, Any]) -> None:
         """Keep the result of an evaluation; the same label again replaces it."""

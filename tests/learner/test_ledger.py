@@ -114,3 +114,44 @@ def test_a_full_disk_is_a_ledger_error_and_leaves_the_ledger_as_it_was(ledger):
         ledger.commit_submissions([large], version=0)
     assert ledger.rows("SELECT COUNT(*) FROM trajectories") == [(0,)]
     assert ledger.commit_submissions([making.trajectory(0, 0)], version=0)[0].verdict == "stored"
+
+
+def evaluated(ledger: Ledger, label: str, *, version: int, played: int = 2, size: int = 2) -> list[int]:
+    """Ids of the groups of an evaluation of which the first `played` have arrived."""
+    groups = ledger.open_groups(
+        [TASK] * size, purpose="evaluation", label=label, horizon=5, size=1, version=version
+    )
+    ledger.commit_submissions([making.trajectory(g.id, 0) for g in groups[:played]], version=version)
+    return [g.id for g in groups]
+
+
+def test_rewinding_drops_what_a_later_policy_played_of_an_unfinished_evaluation(ledger):
+    early = evaluated(ledger, "step 4", version=4, played=1)
+    late = evaluated(ledger, "step 6", version=6, played=1)
+    ledger.record_grants([(late[1], 0, 0, "a")])
+    ledger.rewind(5)
+    assert [g.id for g in ledger.evaluation_groups("step 4")] == early
+    assert ledger.evaluation_groups("step 6") == []
+    states = ledger.rows("SELECT state, reason FROM groups WHERE label = 'step 6'")
+    assert states == [("dropped", "rewound")] * 2
+    assert ledger.rows("SELECT ended FROM leases") == [("dropped",)]
+
+
+def test_the_last_evaluation_of_an_extended_run_becomes_one_of_a_step_and_is_kept(ledger):
+    evaluated(ledger, "after", version=90)
+    ledger.finish_evaluation_groups("after")
+    ledger.record_evaluation("after", step=90, version=90, values={"success": 0.5})
+    ledger.rewind(90)
+    ledger.relabel_evaluation("after")
+    assert ledger.evaluation("after") is None
+    assert ledger.evaluation("step 90") == {"success": 0.5}
+    assert ledger.rows("SELECT DISTINCT label, state FROM groups") == [("step 90", "consumed")]
+
+
+def test_an_unfinished_last_evaluation_of_an_extended_run_is_never_mixed_with_the_new_one(ledger):
+    evaluated(ledger, "after", version=90, played=1)
+    ledger.relabel_evaluation("after")
+    assert ledger.evaluation_groups("after") == []
+    assert ledger.rows("SELECT DISTINCT label, state, reason FROM groups") == [
+        ("step 90", "dropped", "relabelled")
+    ]
