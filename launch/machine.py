@@ -1,5 +1,6 @@
 """What this machine has: cores, memory, disks, GPUs, packages. Looks, never changes anything."""
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -93,11 +94,13 @@ def program_version(*command: str) -> str:
 
 
 def can_bind(host: str, port: int) -> OSError | None:
-    """None when a server could listen there now, else why not."""
+    """None when a server could listen there now, on any port when it is 0, else why not."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
         return error
+    except TypeError as error:  # what is not even a host name
+        return OSError(errno.EINVAL, str(error))
     return None

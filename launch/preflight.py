@@ -28,6 +28,7 @@ def check(config: RunConfig) -> None:
     check_gpu(config)
     check_monitor(config)
     check_folder(config)
+    check_hosts(config)
     check_ports(config)
     check_space(config)
 
@@ -122,6 +123,16 @@ def check_folder(config: RunConfig) -> None:
         raise PreflightError(f"run.directory = {config.run.directory!r}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PreflightError(f"run.directory = {config.run.directory!r}: {existing} may not be written to")
+
+
+def check_hosts(config: RunConfig) -> None:
+    """Hub and learner can listen where they are told to."""
+    for name, host in (("hub.host", config.hub.host), ("bus.host", config.bus.host)):
+        if reason := machine.can_bind(host, 0):
+            raise PreflightError(
+                f"{name} = {host!r}: cannot be bound ({reason.strerror}); "
+                "give a name or an IPv4 address of this machine"
+            )
 
 
 def check_ports(config: RunConfig) -> None:

@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def describe(arguments: Sequence[str]) -> str:
-    """The line; ConfigurationError for a host beyond tunnels, or a name with a blank, which a shell would cut."""
+    """The line; ConfigurationError for a host beyond tunnels and a path that a shell would cut at a blank."""
     files, overrides = split_overrides(arguments)
     config = load(RunConfig, [Path(file) for file in files], overrides)
     for name, host in (("hub.host", config.hub.host), ("bus.host", config.bus.host)):

@@ -41,6 +41,7 @@ BAD = [
     ("--tasks.depths=[9]", 2, "tasks.depths = [9]: guess_number has no such training task"),
     ("--sft.depths=[9]", 2, "sft.depths = [9]: no training task"),
     ("--learner.steps=1000000000000", 1, "no space"),
+    ("--bus.host=::1", 1, "bus.host = '::1': cannot be bound"),
 ]
 
 

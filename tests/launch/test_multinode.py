@@ -1,4 +1,4 @@
-"""`launch/multinode.sh` over hosts that are all this machine: who starts when, with what, and who is stopped."""
+"""`launch/multinode.sh` over hosts that are all this machine: who starts when, with what, who is stopped."""
 
 import os
 import pty

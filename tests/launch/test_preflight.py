@@ -1,5 +1,6 @@
 """What cannot run is refused before it begins: one clear line, and nothing written."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
         port = holder.getsockname()[1]
         with pytest.raises(PreflightError, match=rf"hub\.port = {port}: 127\.0\.0\.1:{port} cannot be bound"):
             preflight.check(run_config(tmp_path, hub={"port": port}))
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "::1", "203.0.113.1", "two..dots\u00e4"])
+@pytest.mark.parametrize("section", ["hub", "bus"])
+def test_a_host_that_cannot_be_listened_on_is_named_even_when_every_port_is_open(
+    tmp_path: Path, section: str, host: str
+) -> None:
+    config = run_config(tmp_path / "runs", **{section: {"host": host}})
+    with pytest.raises(
+        PreflightError, match=rf"{section}\.host = '{re.escape(host)}': cannot be bound \(\w.*\)"
+    ):
+        preflight.check(config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_channels_on_one_port_are_a_mistake(tmp_path: Path) -> None:
