@@ -10,14 +10,15 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from actors.config import ActorConfig
 from actors.rollout import Table, play
 from actors.weight_sync import WeightSync
-from common.aio import background
+from common.aio import background, first_leaf
 from common.bus.bus import ActorBus
 from common.bus.config import BusConfig
-from common.errors import EngineFault, EnvironmentFault
+from common.errors import ConfigurationError, EngineDead, EngineFault, EnvironmentFault
 from common.messages import (
     Ack,
     Cancel,
@@ -33,12 +34,13 @@ from common.messages import (
     Submit,
     Welcome,
 )
-from common.trajectory import Trajectory
+from common.trajectory import Member, Trajectory
 
 log = logging.getLogger(__name__)
 
-FAULT_BACKOFF_S = 0.5
-"""Pause after a fault, so that a broken hub is not hammered with every lease there is."""
+FAULT_PAUSE_S = 0.5
+MAX_FAULT_PAUSE_S = 30.0
+"""After a fault the session rests, twice as long at each attempt: a broken hub is not hammered."""
 
 
 @dataclass
@@ -60,19 +62,28 @@ class Actor:
         self._bus = bus
         self._table = table
         self._sync = sync
-        self._playing: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._playing: dict[tuple[int, int, int], asyncio.Task[None]] = {}
+        """By group, member and attempt: a lease that was given up may come back while it is still played."""
         self._unacknowledged: dict[tuple[int, int], _Kept] = {}
         self._withheld = 0
+        self._has_room = asyncio.Event()
 
     async def run(self) -> str:
-        """Play until the learner says stop; returns its reason. Raises what broke the bus for good."""
+        """Play until the learner says stop; returns its reason.
+
+        Raises what broke the bus, the engine (EngineDead) or the templates (ConfigurationError) for good.
+        """
         await self._bus.start()
-        async with background(self._sync.follow(), self._heartbeats(), self._resubmit()):
-            await self._bus.send(Ready(credits=self._config.max_sessions))
-            async with asyncio.TaskGroup() as sessions:
-                reason = await self._serve(sessions)
-                for task in self._playing.values():
-                    task.cancel()
+        loops = (self._sync.follow(), self._heartbeats(), self._resubmit(), self._ask_for_more())
+        try:
+            async with background(*loops):
+                await self._bus.send(Ready(credits=self._config.max_sessions))
+                async with asyncio.TaskGroup() as sessions:
+                    reason = await self._serve(sessions)
+                    for task in self._playing.values():
+                        task.cancel()
+        except ExceptionGroup as errors:
+            raise first_leaf(errors) from errors
         await self._bus.send(Goodbye())
         log.info("stopped actor=%s reason=%s", self._table.actor, reason)
         return reason
@@ -88,52 +99,63 @@ class Actor:
     async def _handle(self, message: FromLearner, sessions: asyncio.TaskGroup) -> None:
         match message:
             case Grant():
-                key = (message.lease.identity.group, message.lease.identity.member)
+                key = _key(message.lease.identity)
                 if key not in self._playing:
                     self._playing[key] = sessions.create_task(self._play(message.lease))
+                    # Not in `_play`: a task that is cancelled before its first step never runs at all.
+                    self._playing[key].add_done_callback(partial(self._ended, key))
             case Ack():
                 self._unacknowledged.pop((message.identity.group, message.identity.member), None)
-                await self._ask_for_more()
+                self._has_room.set()
             case Cancel():
-                task = self._playing.get((message.identity.group, message.identity.member))
+                task = self._playing.get(_key(message.identity))
                 if task is not None:
                     task.cancel()
             case Welcome():
                 # The learner has come back and knows nothing of our credits or of what we still hold.
-                self._withheld = self._config.max_sessions - len(self._playing)
-                await self._ask_for_more()
+                self._withheld = max(0, self._config.max_sessions - len(self._playing))
+                self._has_room.set()
                 for kept in self._unacknowledged.values():
                     kept.sent_at = 0.0
             case Refusal():
                 log.warning("refused reason=%s", message.reason)
 
     async def _play(self, lease: Lease) -> None:
-        """One lease from grant to submission; whatever happens, its credit goes back."""
+        """One lease from grant to submission."""
         key = (lease.identity.group, lease.identity.member)
         try:
             await self._sync.reached(lease.min_version)
             trajectory = await play(lease, self._table)
             self._unacknowledged[key] = _Kept(trajectory, time.monotonic())
             await self._bus.send(Submit(trajectory=trajectory))
+        except (EngineDead, ConfigurationError):
+            raise
         except (EnvironmentFault, EngineFault) as fault:
             await self._report(lease, str(fault))
         except Exception as error:
             log.exception("broke group=%d member=%d", *key)
             await self._report(lease, f"{type(error).__name__}: {error}")
-        finally:
-            del self._playing[key]
+
+    def _ended(self, key: tuple[int, int, int], _: asyncio.Task[None]) -> None:
+        """Whatever became of the episode, its credit goes back, unless more are played than asked for."""
+        del self._playing[key]
+        if len(self._playing) < self._config.max_sessions:
             self._withheld += 1
-        await self._ask_for_more()
+            self._has_room.set()
 
     async def _report(self, lease: Lease, reason: str) -> None:
         await self._bus.send(Fault(identity=lease.identity, reason=reason[:4000]))
-        await asyncio.sleep(FAULT_BACKOFF_S)
+        # The credit stays away for the pause: a hub that is down is asked less and less.
+        await asyncio.sleep(min(MAX_FAULT_PAUSE_S, FAULT_PAUSE_S * 2.0**lease.identity.attempt))
 
     async def _ask_for_more(self) -> None:
-        """Ask for leases for our free places, unless too many trajectories still wait to be acknowledged."""
-        if self._withheld and len(self._unacknowledged) < self._config.max_unacknowledged:
-            credits, self._withheld = self._withheld, 0
-            await self._bus.send(Ready(credits=credits))
+        """Endless: ask for leases for free places, unless too many trajectories wait to be acknowledged."""
+        while True:
+            await self._has_room.wait()
+            self._has_room.clear()
+            if self._withheld and len(self._unacknowledged) < self._config.max_unacknowledged:
+                credits, self._withheld = self._withheld, 0
+                await self._bus.send(Ready(credits=credits))
 
     async def _heartbeats(self) -> None:
         """Endless: say that we are alive, and what the engine does."""
@@ -151,9 +173,9 @@ class Actor:
                     weight_sync_s=self._sync.last_seconds,
                     first_token_s=self._sync.last_first_token_s,
                     unacknowledged=len(self._unacknowledged),
+                    held=tuple({key[:2] for key in self._playing} | self._unacknowledged.keys()),
                 )
             )
-            await self._ask_for_more()
             await asyncio.sleep(self._bus_config.heartbeat_s)
 
     async def _resubmit(self) -> None:
@@ -164,3 +186,7 @@ class Actor:
             for kept in [k for k in self._unacknowledged.values() if k.sent_at < late]:
                 kept.sent_at = time.monotonic()
                 await self._bus.send(Submit(trajectory=kept.trajectory))
+
+
+def _key(identity: Member) -> tuple[int, int, int]:
+    return identity.group, identity.member, identity.attempt

@@ -7,6 +7,7 @@ a version is woken by `reached`. Announcements that were overtaken while one was
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from actors.engine.engine import Engine
@@ -16,6 +17,9 @@ from common.messages import TensorEntry, WeightManifest
 from common.weights.locate import locate
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
+"""Pause before weights that could not be loaded are tried again."""
 
 
 class WeightSync:
@@ -43,26 +47,32 @@ class WeightSync:
             manifest = announcement.manifest
             # Not by the version alone: a learner that resumed makes the same version anew, of other weights.
             if manifest is not None and (manifest.version, manifest.tensors) != self._loaded:
-                await self._load(manifest, announcement.published_at)
+                while not await self._load(manifest, announcement.published_at):
+                    # Once more, unless a newer version is announced meanwhile: then that one.
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_S):
+                            announcement = await self._bus.next_policy()
+                            manifest = announcement.manifest or manifest
 
-    async def _load(self, manifest: WeightManifest, published_at: float) -> None:
+    async def _load(self, manifest: WeightManifest, published_at: float) -> bool:
+        """Whether the engine now samples with these weights."""
         began = time.monotonic()
         try:
             path = await locate(manifest, self._bus, self._directory)
             await self._engine.load_weights(manifest, path)
         except WeightError as error:
-            # The version may have been replaced and unlinked meanwhile; the next announcement is on its way.
             self.num_failed += 1
             log.warning(
                 "kept version=%d refused=%d reason=%s", self._engine.policy_version, manifest.version, error
             )
-            return
+            return False
         self.last_seconds = time.monotonic() - began
         self.last_first_token_s = time.time() - published_at
         self._loaded = (manifest.version, manifest.tensors)
         log.info("loaded version=%d seconds=%.3f", manifest.version, self.last_seconds)
         async with self._advanced:
             self._advanced.notify_all()
+        return True
 
     async def reached(self, version: int) -> None:
         """Wait until the engine samples with `version` or a newer one."""

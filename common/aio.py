@@ -39,3 +39,10 @@ async def within(seconds: float, awaitable: Awaitable[ResultT], what: str, error
             return await awaitable
     except TimeoutError as late:
         raise error(f"{what} did not answer within {seconds:g} s") from late
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    """The first exception that is no group: what a person is told when several tasks failed together."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

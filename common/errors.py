@@ -5,6 +5,7 @@
     ├── PreflightError        the machine cannot do it (port taken, disk full, path missing); exit code 1
     ├── EnvironmentFault      the environment or the hub broke; the episode is replayed, never scored
     ├── EngineFault           the engine broke; the episode is replayed, never scored
+    │   └── EngineDead        the engine is gone for good; its actor ends and is started again
     ├── WeightError           weights are torn, incomplete or of another model; the old version stays
     ├── ProtocolError         a peer sent what the wire does not allow; the frame is refused and counted
     ├── LedgerError           the ledger cannot keep its promise; the run stops
@@ -36,6 +37,10 @@ class EnvironmentFault(PronghornError):  # noqa: N818 - the field calls it a fau
 
 class EngineFault(PronghornError):  # noqa: N818
     """The inference engine failed or missed its deadline; says nothing about the policy."""
+
+
+class EngineDead(EngineFault):
+    """The engine's process or thread is gone for good: only a new actor can play on."""
 
 
 class WeightError(PronghornError):

@@ -104,6 +104,8 @@ class Heartbeat(Record):
     """Seconds from the last announcement's publication to the first token sampled by that version."""
     unacknowledged: int = Field(default=0, ge=0)
     """Trajectories submitted and not yet acknowledged."""
+    held: tuple[tuple[int, int], ...] = ()
+    """(group, member) of every lease in play or submitted and not yet acknowledged."""
 
 
 class Goodbye(Record):

@@ -13,15 +13,17 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from common.aio import within
+from common.errors import PronghornError
 from common.messages import Ack, Cancel, FromLearner, Grant, Lease, Sampling
 from common.trajectory import Group, Member, TaskReference, Trajectory
 from learner.advantage import has_zero_variance
 from learner.config import LearnerConfig
 from learner.leases import LeaseBook
 from learner.ledger import Ledger
-from learner.ledger_records import OpenGroup
 from learner.ledger_thread import LedgerThread
-from learner.staleness import is_too_stale, max_outstanding
+from learner.outstanding import Outstanding
+from learner.staleness import max_outstanding
 from learner.tally import Tally
 from learner.task_order import TaskOrder
 
@@ -66,9 +68,7 @@ class Dispatcher:
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._call = LedgerThread()
-        self._open: dict[int, OpenGroup] = {}
-        self._complete: dict[int, Group] = {}
-        self._evaluating: dict[int, str] = {}
+        self._groups = Outstanding()
 
     # --- start and end -----------------------------------------------------------------------
 
@@ -76,10 +76,13 @@ class Dispatcher:
         """Take up what the ledger knows: complete groups wait to be consumed, open ones are granted again."""
         async with self._lock:
             for known in await self._call(self._ledger.groups_in, "complete", "training"):
-                self._complete[known.id] = await self._call(self._ledger.group, known.id)
+                await self._completed(known.id)
             for known in await self._call(self._ledger.groups_in, "open", "training"):
-                self._open[known.id] = known
+                self._groups.open[known.id] = known
                 self.book.offer(known, self._sampling, min_version=self._min_version())
+            # Not offered before the evaluation is opened again; but actors may still hold their episodes.
+            for known in await self._call(self._ledger.groups_in, "open", "evaluation"):
+                self._groups.evaluating[known.id] = known.label
 
     async def call_ledger(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a ledger method between two changes of state."""
@@ -100,31 +103,36 @@ class Dispatcher:
 
     async def join(self, actor: str) -> None:
         """An actor connected (again)."""
-        await self._take_back(self.book.join, actor, "rejoined")
+        async with self._lock:
+            await self._end(self.book.join(actor), "rejoined")
 
     async def leave(self, actor: str, why: str) -> None:
         """An actor left or fell silent; its leases go to others."""
-        await self._take_back(self.book.leave, actor, why)
-
-    async def _take_back(self, change: Callable[[str], list[Lease]], actor: str, why: str) -> None:
         async with self._lock:
-            leases = [lease.identity for lease in change(actor)]
-            await self._call(self._ledger.end_leases, [(i.group, i.member, i.attempt) for i in leases], why)
-        if leases:
-            self.tally.count("returned_leases", len(leases))
+            await self._end(self.book.leave(actor), why)
 
-    async def fault(self, actor: str, identity: Member) -> None:
+    async def _end(self, leases: Sequence[Lease], why: str) -> None:
+        ended = [(x.identity.group, x.identity.member, x.identity.attempt) for x in leases]
+        await self._call(self._ledger.end_leases, ended, why)
+        if ended and why != "faulted":
+            self.tally.count("returned_leases", len(ended))
+
+    async def reconcile(self, actor: str, held: Sequence[tuple[int, int]], grace_s: float) -> None:
+        """What was granted more than `grace_s` ago and the actor does not hold is played anew."""
+        async with self._lock:
+            if lost := self.book.reconcile(actor, held, grace_s):
+                await self._end(lost, "undelivered")
+
+    async def fault(self, actor: str, identity: Member) -> Outgoing:
         """The environment or the engine broke: the lease is played again, never scored."""
         async with self._lock:
             lease = self.book.give_back(actor, identity)
             if lease is None:
-                return
+                return []
             self.tally.count("faults")
-            await self._call(
-                self._ledger.end_leases, [(identity.group, identity.member, identity.attempt)], "faulted"
-            )
-            if identity.attempt + 1 >= MAX_ATTEMPTS and lease.purpose == "training":
-                await self._drop(identity.group, "faulted")
+            await self._end([lease], "faulted")
+            given_up = identity.attempt + 1 >= MAX_ATTEMPTS
+            return await self._drop(identity.group, "faulted") if given_up else []
 
     async def submit(self, submissions: Sequence[tuple[str, Trajectory]]) -> Outgoing:
         """Commit trajectories; the returned acknowledgements are true: what they name is on the disk."""
@@ -141,7 +149,7 @@ class Dispatcher:
                 for other, lease in self.book.settle(identity.group, identity.member):
                     if other != actor:
                         replies.append((other, Cancel(identity=lease.identity)))
-                if identity.group not in self._evaluating:
+                if identity.group not in self._groups.evaluating:
                     self.tally.add(arrival.trajectory)
                 if arrival.completes:
                     replies += await self._completed(identity.group)
@@ -149,21 +157,20 @@ class Dispatcher:
             return replies
 
     async def _completed(self, group_id: int) -> Outgoing:
-        if group_id in self._evaluating:
-            del self._evaluating[group_id]
+        is_evaluation = group_id in self._groups.evaluating
+        self._groups.forget(group_id)
+        if is_evaluation:
             return []
-        self._open.pop(group_id, None)
         group = await self._call(self._ledger.group, group_id)
         if self._config.drops_zero_variance and has_zero_variance(
             np.array([t.episode_return for t in group.trajectories])
         ):
             return await self._drop(group_id, "zero_variance")
-        self._complete[group_id] = group
+        self._groups.complete[group_id] = group
         return []
 
     async def _drop(self, group_id: int, reason: str) -> Outgoing:
-        self._open.pop(group_id, None)
-        self._complete.pop(group_id, None)
+        self._groups.forget(group_id)
         await self._call(self._ledger.drop, group_id, reason, self.version + 1)
         self.tally.count(f"dropped_{reason}")
         self._changed.set()
@@ -186,7 +193,7 @@ class Dispatcher:
         size = self._config.group_size
         capacity = max_outstanding(self._config.staleness, self._config.groups_per_step)
         wanted = -(-max(0, self.book.num_credits - self.book.num_pending) // size)
-        number = min(capacity - len(self._open) - len(self._complete), wanted)
+        number = min(capacity - self._groups.num_training, wanted)
         if number <= 0:
             return
         cursor = await self._call(self._ledger.num_groups)
@@ -200,7 +207,7 @@ class Dispatcher:
             version=self.version,
         )
         for group in opened:
-            self._open[group.id] = group
+            self._groups.open[group.id] = group
             self.book.offer(group, self._sampling, self._min_version())
 
     def _min_version(self) -> int:
@@ -218,21 +225,13 @@ class Dispatcher:
         while not self.is_stopping:
             async with self._lock:
                 self._changed.clear()
-                for group in self._too_stale():
-                    await self._drop(group.group, "stale")
-                ready = self._in_order()
+                for group in self._groups.too_stale(self.version, self._config.staleness):
+                    await self._drop(group, "stale")
+                ready = self._groups.ready(self._config.staleness)
                 if len(ready) >= self._config.groups_per_step:
-                    return ready[: self._config.groups_per_step]
+                    return list(ready[: self._config.groups_per_step])
             await self._changed.wait()
         return []
-
-    def _too_stale(self) -> list[Group]:
-        return [g for g in self._complete.values() if is_too_stale(g, self.version, self._config.staleness)]
-
-    def _in_order(self) -> list[Group]:
-        """Complete groups, oldest first; under `wait` only those that no open group precedes."""
-        is_waiting = self._config.staleness.mode == "wait" and self._open
-        return [self._complete[i] for i in sorted(self._complete) if not is_waiting or i < min(self._open)]
 
     async def consumed(
         self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int
@@ -249,7 +248,7 @@ class Dispatcher:
                 num_tokens=num_tokens,
             )
             for group_id in ids:
-                del self._complete[group_id]
+                self._groups.forget(group_id)
             self.version = step
 
     # --- evaluation --------------------------------------------------------------------------
@@ -274,27 +273,27 @@ class Dispatcher:
                     version=self.version,
                 )
             for group in reversed([g for g in mine if len(g.played) < g.size]):
-                self._evaluating[group.id] = label
+                self._groups.evaluating[group.id] = label
                 self.book.offer(group, sampling, self.version, urgent=True)
 
     async def evaluation(self, label: str) -> list[Trajectory]:
-        """Wait until every task of an opened evaluation has been played; empty when asked to stop."""
-        while label in self._evaluating.values():
+        """Wait until every task of an opened evaluation has been played; empty when asked to stop.
+
+        A task that could not be played is left out. PronghornError when nothing arrives for `batch_s`.
+        """
+        while label in self._groups.evaluating.values():
             if self.is_stopping:
                 return []
             self._changed.clear()
-            await self._changed.wait()
+            what = f"evaluation {label!r}: {len(self.book.actors)} actors, {self.book.num_out} in play: they"
+            await within(self._config.batch_s, self._changed.wait(), what, PronghornError)
         async with self._lock:
-            groups = [
-                g
-                for g in await self._call(self._ledger.groups_in, "complete", "evaluation")
-                if g.label == label
-            ]
-            records = [await self._call(self._ledger.group, g.id) for g in groups]
+            played = await self._call(self._ledger.groups_in, "complete", "evaluation")
+            records = [await self._call(self._ledger.group, g.id) for g in played if g.label == label]
             await self._call(self._ledger.finish_evaluation_groups, label)
         return [t for record in records for t in record.trajectories]
 
     @property
     def queue(self) -> int:
         """Complete groups that wait for a step."""
-        return len(self._complete)
+        return len(self._groups.complete)

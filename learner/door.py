@@ -57,7 +57,7 @@ class Door:
             await asyncio.sleep(self._config.heartbeat_s)
             for actor in self._dispatcher.book.silent(self._config.actor_timeout_s):
                 log.warning("lost actor=%s silent_s=%.1f", actor, self._config.actor_timeout_s)
-                await self._dispatcher.leave(actor, "lost")
+                await self._give_up(actor, "lost")
                 await self.grant()
 
     async def grant(self) -> None:
@@ -75,8 +75,8 @@ class Door:
             log.info("joined actor=%s", actor)
             return
         if not dispatcher.book.heard(actor):
-            # Given up after its silence: it comes back as if it were new; its old leases are others' now.
-            await dispatcher.join(actor)
+            # Said before it was given up. It says Hello first, then what it can play.
+            return
         match message:
             case Ready():
                 dispatcher.book.add_credits(actor, message.credits)
@@ -84,9 +84,10 @@ class Door:
                 log.warning(
                     "faulted actor=%s group=%d reason=%s", actor, message.identity.group, message.reason
                 )
-                await dispatcher.fault(actor, message.identity)
+                await self._send(await dispatcher.fault(actor, message.identity))
             case Heartbeat():
                 self.heartbeats[actor] = message
+                await dispatcher.reconcile(actor, message.held, self._config.actor_timeout_s)
             case Goodbye():
                 await dispatcher.leave(actor, "left")
 
@@ -95,4 +96,9 @@ class Door:
         for actor, message in messages:
             if not await self._bus.send(actor, message):
                 log.warning("unreachable actor=%s", actor)
-                await self._dispatcher.leave(actor, "unreachable")
+                await self._give_up(actor, "unreachable")
+
+    async def _give_up(self, actor: str, why: str) -> None:
+        """Its leases go to others, and its credits are void: if it lives, it says Hello and begins anew."""
+        self._bus.forget(actor)
+        await self._dispatcher.leave(actor, why)

@@ -121,6 +121,25 @@ class LeaseBook:
             assigned.append((actor, lease))
         return assigned
 
+    def reconcile(self, actor: str, held: Iterable[tuple[int, int]], grace_s: float) -> list[Lease]:
+        """Take back, with their credits, leases granted over `grace_s` ago that the actor does not know of.
+
+        A grant or a fault was lost on the way. Returned as they were; pending again.
+        """
+        peer, known, now = self._peers.get(actor), set(held), self._clock()
+        if peer is None:
+            return []  # given up while its heartbeat was being read
+        lost = [
+            lease
+            for key, lease in peer.leases.items()
+            if key not in known and now - lease.granted_at > grace_s
+        ]
+        for lease in lost:
+            del peer.leases[lease.identity.group, lease.identity.member]
+        peer.credits += len(lost)
+        self._requeue(lost)
+        return lost
+
     def settle(self, group: int, member: int) -> list[tuple[str, Lease]]:
         """The member's trajectory is stored: whoever else still plays it is returned, to be cancelled."""
         self._pending = deque(

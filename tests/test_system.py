@@ -7,13 +7,14 @@ import pytest
 from actors.actor import Actor
 from actors.config import ActorConfig
 from actors.engine.scripted import ScriptedEngine
-from actors.rollout import Table
+from actors.rollout import Table, play
 from actors.weight_sync import WeightSync
 from common.aio import background
 from common.bus.config import BusConfig
 from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
-from common.messages import PolicyAnnouncement, Sampling
-from common.trajectory import TaskReference
+from common.errors import EngineDead
+from common.messages import Lease, PolicyAnnouncement, Sampling
+from common.trajectory import Member, TaskReference
 from common.weights.store import WeightStore
 from envhub.local import LocalHub
 from learner.config import LearnerConfig, StalenessConfig
@@ -25,7 +26,7 @@ from learner.task_order import TaskOrder
 from tests.actors.spelled import END, SpelledDialogue, action
 
 TASKS = [TaskReference(environment="guess_number", task=f"number-{i:03d}") for i in range(8)]
-BUS = BusConfig(heartbeat_s=0.05, resubmit_s=0.2, max_missed_heartbeats=3)
+BUS = BusConfig(heartbeat_s=0.05, resubmit_s=0.2, max_missed_heartbeats=20)
 SAMPLING = Sampling(max_action_tokens=40, max_episode_tokens=4000)
 
 
@@ -207,3 +208,87 @@ async def test_what_was_finished_while_the_learner_was_away_is_delivered_once_it
             await playing
     counts = second.ledger.rows("SELECT step, COUNT(*) FROM groups WHERE state = 'consumed' GROUP BY step")
     assert counts == [(1, 2), (2, 2), (3, 2)]
+
+
+async def test_an_actor_that_was_given_up_comes_back_with_all_its_credits(make):
+    system = make()
+    await system.bus.start()
+    actor, _ = system.actor("a", max_sessions=4)
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.step(1)
+        for number in range(2, 5):
+            await system.door._give_up("a", "lost")
+            await system.step(number)
+        book = system.dispatcher.book
+        system.dispatcher.is_training = False
+        async with asyncio.timeout(10):
+            while book.num_out or book.num_credits != 4:  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.01)
+        await system.door.stop("enough")
+
+
+async def test_one_heldout_task_that_faults_is_played_again_by_the_only_actor(make):
+    system = make()
+    system.dispatcher.is_training = False
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    engine.fail_next(1)
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.dispatcher.open_evaluation("before", TASKS[:3], horizon=3, sampling=SAMPLING)
+        await system.door.grant()
+        async with asyncio.timeout(10):
+            played = await system.dispatcher.evaluation("before")
+        await system.door.stop("enough")
+    assert sorted(t.task.task for t in played) == [t.task for t in TASKS[:3]]
+    assert sorted(t.identity.attempt for t in played) == [0, 0, 1]
+
+
+async def test_heldout_episodes_that_arrive_after_a_restart_are_never_training(make):
+    first = make(groups_per_step=1)
+    await first.dispatcher.open_evaluation("before", TASKS[:2], horizon=3, sampling=SAMPLING)
+    first.close()
+    second = make(groups_per_step=1)
+    await second.dispatcher.restore()
+    await second.bus.start()
+    actor, _ = second.actor("a")
+    leases = second.ledger.groups_in("open", "evaluation")
+    played = await play(
+        Lease(
+            identity=Member(run="test", group=leases[0].id, member=0),
+            task=TASKS[0],
+            horizon=3,
+            sampling=SAMPLING,
+            purpose="evaluation",
+        ),
+        actor._table,
+    )
+    await second.dispatcher.submit([("a", played)])
+    assert second.dispatcher.queue == 0
+    assert second.dispatcher.tally.flush([])["episodes/played"] == 0
+    assert second.ledger.groups_in("complete", "evaluation")
+
+
+async def test_a_dead_engine_ends_its_actor_with_the_reason(make):
+    system = make()
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    engine.die()
+    async with background(*system.loops()):
+        with pytest.raises(EngineDead, match="the scripted engine was told to die"):
+            await actor.run()
+
+
+async def test_a_failed_weight_load_is_tried_again_without_a_new_announcement(make, monkeypatch):
+    monkeypatch.setattr("actors.weight_sync.RETRY_S", 0.01)
+    system = make(staleness=StalenessConfig(max_staleness=0))
+    await system.bus.start()
+    actor, engine = system.actor("a")
+    engine.fail_next_loads(2)
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.step(1)
+        await system.step(2)
+        await system.door.stop("enough")
+    assert [version for version, _ in engine.loaded][:1] == [1]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from actors.engine.decode_batch import DecodeBatch, Request
-from common.errors import EngineFault
+from common.errors import EngineDead, EngineFault
 
 
 @dataclass(eq=False)
@@ -37,7 +37,10 @@ class Order:
 
 
 class DecodeThread:
-    """Runs a `DecodeBatch` until it is stopped; whoever still waits then gets an EngineFault."""
+    """Runs a `DecodeBatch` until it is stopped; whoever still waits then gets an EngineFault.
+
+    When a step raises, the thread is gone for good and the fault is an EngineDead.
+    """
 
     def __init__(self, batch: DecodeBatch, max_num_seqs: int, prepare: Callable[[], None]) -> None:
         self.policy_version = 0
@@ -49,6 +52,7 @@ class DecodeThread:
         self._orders: deque[Order] = deque()
         self._changed = threading.Condition()
         self._is_stopped = False
+        self._end: EngineFault = EngineFault("the transformers engine is not running")
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
 
     def start(self) -> None:
@@ -79,7 +83,7 @@ class DecodeThread:
         """Let the body add work, and wake the thread."""
         with self._changed:
             if self._is_stopped:
-                raise EngineFault("the transformers engine is not running")
+                raise self._end
             yield
             self._changed.notify()
 
@@ -130,8 +134,11 @@ class DecodeThread:
     def _abandon(self) -> None:
         """Tell everybody who waits that nothing will come."""
         with self._changed:
+            end = EngineFault("the transformers engine has stopped")
+            if not self._is_stopped:
+                self._end = end = EngineDead("the decoding thread of the transformers engine died")
             self._is_stopped = True
             left: list[Request | Order] = [*self._batch.requests, *self._waiting, *self._orders]
         for item in left:
             if item.future.set_running_or_notify_cancel():
-                item.future.set_exception(EngineFault("the transformers engine has stopped"))
+                item.future.set_exception(end)

@@ -9,7 +9,7 @@ import numpy as np
 from actors.engine.engine import EngineLoad, Generation
 from actors.engine.meter import LoadMeter
 from common.arrays import Int32
-from common.errors import EngineFault, WeightError
+from common.errors import EngineDead, EngineFault, WeightError
 from common.messages import Sampling, WeightManifest
 from common.trajectory import VersionSpan
 
@@ -51,6 +51,7 @@ class ScriptedEngine:
         self._going = asyncio.Event()
         self._going.set()
         self._is_running = False
+        self._is_dead = False
         self._failing = 0
         self._failing_loads = 0
         self._policy_version = 0
@@ -72,6 +73,10 @@ class ScriptedEngine:
         """Fault the next `count` requests."""
         self._failing = count
 
+    def die(self) -> None:
+        """From now on every request finds the engine gone for good."""
+        self._is_dead = True
+
     def fail_next_loads(self, count: int) -> None:
         """Refuse the next `count` weight sets."""
         self._failing_loads = count
@@ -87,6 +92,8 @@ class ScriptedEngine:
         """The next reply; EngineFault when told to fail or when closed."""
         if not self._is_running:
             raise EngineFault("the scripted engine is not running")
+        if self._is_dead:
+            raise EngineDead("the scripted engine was told to die")
         self.prompts.append(prompt_tokens)
         self.asked.set()
         with self._meter.request():

@@ -27,7 +27,7 @@ from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
 from common.aio import within
 from common.arrays import Int32
-from common.errors import EngineFault, WeightError
+from common.errors import EngineDead, EngineFault, WeightError
 from common.messages import Sampling, WeightManifest
 from common.trajectory import VersionSpan
 
@@ -132,6 +132,8 @@ class TransformersEngine:
             with self._meter.pause():
                 try:
                     order = thread.between_steps(lambda: self._swap(thread, tensors, manifest.version))
+                except EngineDead:
+                    raise
                 except EngineFault as error:
                     raise WeightError(f"weights of version {manifest.version}: {error}") from error
                 try:

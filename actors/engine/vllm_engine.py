@@ -19,7 +19,7 @@ from actors.engine.model_folder import ModelFolder
 from actors.engine.vllm_weights import VllmWeights
 from common.aio import within
 from common.arrays import Int32
-from common.errors import ConfigurationError, EngineFault, WeightError
+from common.errors import ConfigurationError, EngineDead, EngineFault, WeightError
 from common.messages import Sampling, WeightManifest
 from common.trajectory import VersionSpan
 
@@ -83,7 +83,7 @@ class VllmEngine:
         with self._meter.request():
             output = await within(self._config.request_s, request, "a vLLM request", EngineFault)
         if self._weights.fault:
-            raise EngineFault(self._weights.fault)
+            raise EngineDead(self._weights.fault)
         generation = _generation(output, time.monotonic() - started)
         self._meter.generated(len(generation.tokens))
         return generation
@@ -118,7 +118,7 @@ class VllmEngine:
             outputs = self._llm.generate(prompt, parameters, str(next(self._request_ids)))
             final = [output async for output in outputs][-1]
         except EngineDeadError as error:
-            raise EngineFault("the vLLM engine process died") from error
+            raise EngineDead("the vLLM engine process died") from error
         except (VLLMClientError, EngineGenerateError, ValueError) as error:
             raise EngineFault(
                 f"vLLM refused a prompt of {len(prompt_tokens)} tokens: {_line(error)}"

@@ -15,7 +15,7 @@ from typing import Any
 from actors.config import EngineConfig
 from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
-from common.errors import EngineFault, WeightError
+from common.errors import EngineDead, WeightError
 from common.messages import WeightManifest
 
 
@@ -55,7 +55,7 @@ class VllmWeights:
 
         WeightError when the file is not this model's (nothing was touched), when applying it failed or
         took longer than `update_s` (what was served before is restored). Cancelled: restored, too.
-        EngineFault when the engine does not answer any more.
+        EngineDead when the engine does not answer any more.
         """
         async with self._one_at_a_time:
             await asyncio.to_thread(self._folder.check, manifest, path)
@@ -100,7 +100,7 @@ class VllmWeights:
                 await self._llm.resume_generation()
         except Exception as error:
             self.fault = f"the vLLM engine did not resume: {_line(error)}"
-            raise EngineFault(self.fault) from error
+            raise EngineDead(self.fault) from error
 
     async def _call(self, method: str, *args: Any) -> None:
         await self._llm.collective_rpc(method, args=args)

@@ -60,6 +60,10 @@ class LearnerBus(Protocol):
         """
         ...
 
+    def forget(self, actor: str) -> None:
+        """Take `actor` for gone: all that it says is refused until it says Hello and is welcomed anew."""
+        ...
+
     async def announce(self, announcement: PolicyAnnouncement) -> None:
         """Tell every actor the newest policy; who joins later hears it at once.
 

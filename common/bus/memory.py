@@ -13,7 +13,8 @@ from pathlib import Path
 from common import codec
 from common.aio import within
 from common.bus.config import BusConfig
-from common.bus.membership import HELLO_FIRST, Membership
+from common.bus.greeting import Greeting
+from common.bus.membership import Membership
 from common.bus.newest import Newest
 from common.bus.sizes import check_size
 from common.errors import PreflightError, ProtocolError, WeightError
@@ -23,7 +24,6 @@ from common.messages import (
     Goodbye,
     Hello,
     PolicyAnnouncement,
-    Refusal,
     WeightManifest,
     Welcome,
 )
@@ -101,6 +101,10 @@ class MemoryLearnerBus:
         identity = self._members.identity(actor)
         return identity is not None and self._wire.deliver(identity, message)
 
+    def forget(self, actor: str) -> None:
+        """As `LearnerBus.forget`."""
+        self._members.forget(actor)
+
     async def announce(self, announcement: PolicyAnnouncement) -> None:
         """As `LearnerBus.announce`."""
         frames = check_size(codec.encode(announcement), announcement, self.config.max_message_bytes)
@@ -124,6 +128,7 @@ class MemoryActorBus:
         self._identity = secrets.token_bytes(16)
         self._outbox: asyncio.Queue[Frames] = asyncio.Queue(config.max_queued_messages)
         self._policy: Newest[PolicyAnnouncement] = Newest()
+        self._greeting = Greeting(config.heartbeat_s)
         self._owes_goodbye = False
 
     async def start(self) -> Welcome:
@@ -158,9 +163,10 @@ class MemoryActorBus:
         """As `ActorBus.receive`."""
         while True:
             message: FromLearner = codec.decode(await self._outbox.get(), FromLearner)
-            if not (isinstance(message, Refusal) and message.reason == HELLO_FIRST):
+            if not self._greeting.is_asked_for(message):
                 return message
-            await self.send(self._hello)
+            if self._greeting.is_due():
+                await self.send(self._hello)
 
     async def next_policy(self) -> PolicyAnnouncement:
         """As `ActorBus.next_policy`."""

@@ -106,6 +106,10 @@ class TcpLearnerBus:
         identity = self._members.identity(actor)
         return identity is not None and await self._deliver(identity, message)
 
+    def forget(self, actor: str) -> None:
+        """As `LearnerBus.forget`."""
+        self._members.forget(actor)
+
     async def _deliver(self, identity: bytes, message: FromLearner) -> bool:
         try:
             await self._ledger.send_multipart([identity, *codec.encode(message)], zmq.NOBLOCK)

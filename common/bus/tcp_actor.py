@@ -18,7 +18,7 @@ from common import codec
 from common.aio import background, within
 from common.bus.chunks import ChunkFetch
 from common.bus.config import BusConfig
-from common.bus.membership import HELLO_FIRST
+from common.bus.greeting import Greeting
 from common.bus.newest import Newest
 from common.bus.sizes import check_size
 from common.bus.sockets import connect, open_socket
@@ -30,7 +30,6 @@ from common.messages import (
     Goodbye,
     Hello,
     PolicyAnnouncement,
-    Refusal,
     WeightManifest,
     Welcome,
 )
@@ -48,6 +47,7 @@ class TcpActorBus:
         self._identity = secrets.token_hex(16).encode()
         self._newest: Newest[PolicyAnnouncement] = Newest()
         self._stack = AsyncExitStack()
+        self._greeting = Greeting(config.heartbeat_s)
         self._owes_goodbye = False
 
     async def start(self) -> Welcome:
@@ -101,9 +101,10 @@ class TcpActorBus:
             except ProtocolError as error:
                 self._drop("ledger", error)
                 continue
-            if not (isinstance(message, Refusal) and message.reason == HELLO_FIRST):
+            if not self._greeting.is_asked_for(message):
                 return message
-            await self.send(self._hello)
+            if self._greeting.is_due():
+                await self.send(self._hello)
 
     async def next_policy(self) -> PolicyAnnouncement:
         """As `ActorBus.next_policy`."""

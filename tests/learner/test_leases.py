@@ -1,0 +1,65 @@
+"""Leases and credits are exact, whatever is lost on the way."""
+
+import pytest
+
+from common.messages import Sampling
+from common.trajectory import TaskReference
+from learner.leases import LeaseBook
+from learner.ledger_records import OpenGroup
+
+TASK = TaskReference(environment="guess_number", task="number-001")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def book(clock: Clock) -> LeaseBook:
+    made = LeaseBook("test", clock)
+    made.join("a")
+    made.add_credits("a", 3)
+    made.offer(group(0), Sampling(), 0)
+    made.assign()
+    return made
+
+
+def group(number: int) -> OpenGroup:
+    return OpenGroup(
+        id=number,
+        purpose="training",
+        label="",
+        task=TASK,
+        horizon=3,
+        size=2,
+        granted_version=0,
+        played=frozenset(),
+        attempts={},
+    )
+
+
+def test_a_grant_that_never_arrived_is_given_again_with_its_credit(book: LeaseBook, clock: Clock) -> None:
+    clock.now = 11.0
+    lost = book.reconcile("a", [(0, 0)], grace_s=10)
+    assert [(x.identity.member, x.identity.attempt) for x in lost] == [(1, 0)]
+    assert (book.num_credits, book.num_pending, book.num_out) == (2, 1, 1)
+    ((_, again),) = book.assign()
+    assert (again.identity.member, again.identity.attempt) == (1, 1)
+
+
+def test_a_grant_on_the_way_is_left_alone(book: LeaseBook, clock: Clock) -> None:
+    clock.now = 9.0
+    assert book.reconcile("a", [], grace_s=10) == []
+    assert book.num_out == 2
+
+
+def test_what_an_actor_holds_without_a_lease_is_none_of_the_books_business(book: LeaseBook) -> None:
+    assert book.reconcile("a", [(0, 0), (0, 1), (7, 7)], grace_s=0) == []
