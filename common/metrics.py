@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from common.errors import PreflightError
 from common.run_directory import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,27 @@ class MetricsWriter:
     ) -> None:
         run.path.mkdir(parents=True, exist_ok=True)
         _end_torn_line(run.metrics)
-        self._file = run.metrics.open("a")
+        self._path = run.metrics
+        # Unbuffered: what a full disk refused is not tried again when the file is closed.
+        self._file = run.metrics.open("ab", buffering=0)
         self._wandb = _open_wandb(run, effective_mode(wandb_mode), project, name, dict(config))
 
     def write(self, values: Mapping[str, float], step: int) -> None:
-        """Record `values` under their metric names at a learner step; what is not finite becomes null."""
+        """Record `values` under their metric names at a learner step; what is not finite becomes null.
+
+        Raises PreflightError when the disk refuses: curves with holes would be silent.
+        """
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-        self._file.write(json.dumps({"step": step, "time": time.time(), **finite}) + "\n")
-        self._file.flush()
+        self._append(json.dumps({"step": step, "time": time.time(), **finite}).encode() + b"\n")
         if self._wandb is not None:
             self._wandb.log({STEP: step, **finite})
+
+    def _append(self, line: bytes) -> None:
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            raise PreflightError(f"{self._path}: the metrics cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
         """Flush both; nothing may be written afterwards."""

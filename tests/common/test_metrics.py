@@ -1,12 +1,14 @@
 """Curves survive crashes and resumes, and wandb is never more than a copy."""
 
 import json
+import resource
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from common.errors import PreflightError
 from common.metrics import MetricsWriter, effective_mode, read_metrics
 from common.run_directory import RunDirectory
 
@@ -33,6 +35,23 @@ def test_a_line_torn_by_a_crash_does_not_spoil_the_next(tmp_path: Path) -> None:
     curves.write({}, 3)
     curves.close()
     assert [row["step"] for row in read_metrics(folder.metrics)] == [1, 3]
+
+
+def test_what_the_disk_refuses_is_one_clear_line(tmp_path: Path) -> None:
+    folder = RunDirectory(tmp_path)
+    curves = writer(folder)
+    curves.write({"train/success": 0.5}, 1)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (folder.metrics.stat().st_size + 5, unlimited[1]))
+    try:
+        with pytest.raises(
+            PreflightError, match=r"metrics\.jsonl: the metrics cannot be written: File too l"
+        ):
+            curves.write({"train/success": 0.6}, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    curves.close()
+    assert [row["step"] for row in read_metrics(folder.metrics)] == [1]
 
 
 def test_there_are_no_metrics_before_the_first(tmp_path: Path) -> None:
