@@ -42,7 +42,7 @@ train/reward_per_turn | reward | their return divided by their turns, mean
 train/truncated_share | share | of them cut by the horizon, by tokens or by time
 train/malformed_share | share | their turns whose text could not be parsed as an action
 train/cut_action_share | share | their actions that were cut by the token limit
-train/loss | nats | the objective, mean over trained tokens; its level means little
+train/loss | nats | the objective, summed over trained tokens, divided by all sampled tokens of the step
 train/entropy | nats | entropy of the policy at the trained tokens, mean
 train/grad_norm | norm | of the gradient before clipping; empty when the step was skipped
 train/learning_rate | 1 | after warm-up and schedule
@@ -85,28 +85,29 @@ episodes/dropped_zero_variance | groups | dropped because all members scored the
 episodes/dropped_stale | groups | dropped because they would have been older than the limit
 length/<kind>/up_to_<n> | episodes | at most n turns, more than the bound before; admitted or trained
 length/<kind>/over_<n> | episodes | with more than n turns
-staleness/mean | versions | of the groups of this batch by their oldest token, mean
+staleness/mean | versions | of the oldest token of each group of this batch, mean over groups
 staleness/max | versions | of the oldest token in this batch
-staleness/in_flight | versions | share of the mean that passed while the episodes were played
-staleness/in_queue | versions | share of the mean that passed while they waited to be trained on
+staleness/in_flight | versions | from an episode's oldest token to its arrival, mean over episodes, not groups
+staleness/in_queue | versions | from an episode's arrival to this step, mean over episodes, not groups
 staleness/masked_share | share | sampled tokens not trained on: too old, or of truncated episodes
 staleness/token_mean | versions | over the trained tokens
-throughput/generated_tokens_per_s | tokens/s | sampled by all engines since the last step
+throughput/generated_tokens_per_s | tokens/s | sampled by all engines since the last step, evaluations too
 throughput/trained_tokens_per_s | tokens/s | carried gradient, over the whole step with its waits
 throughput/read_tokens_per_s | tokens/s | read by the learner while it trained
+engine/generation_s | s | in which an engine held a request, since the last step, summed over actors
 engine/utilisation | share | of the time in which an engine held at least one request, mean over actors
 engine/paused_share | share | of the time in which generation stood still for a weight update
 engine/running | requests | being generated for now
 engine/waiting | requests | waiting inside the engines now
 engine/sessions | episodes | in play now
 engine/weight_sync_s | s | the last weight update, announcement to resumed generation, slowest actor
-engine/first_token_s | s | from publication of a version to the first token sampled by it, slowest actor
+engine/first_token_s | s | from the end of the optimizer step to engines that sample with it, slowest actor
 queue/complete_groups | groups | complete and waiting to be trained on
 queue/leases_in_play | leases | granted and not yet answered
 queue/leases_pending | leases | opened and not yet granted
 queue/unacknowledged | trajectories | kept by actors until the learner acknowledges them
 queue/actors | actors | connected
-time/step_s | s | from one step to the next
+time/step_s | s | from the end of one step to the end of the next, less evaluations between them
 time/training_s | s | of it in the optimizer step
 time/waiting_s | s | of it waiting for complete groups
 time/weight_sync_s | s | of it gathering, writing and announcing the weights

@@ -43,7 +43,7 @@ class HorizonConfig(Section):
     truncation_threshold: float = Field(default=0.3, gt=0, le=1)
     """`adaptive`: raise when the horizon cuts this share of the episodes."""
     window: int = Field(default=128, ge=1)
-    """`adaptive`: judged on this many trained trajectories of the current horizon."""
+    """`adaptive`: judged on this many trajectories of the current horizon, of zero-variance groups too."""
 
     @model_validator(mode="after")
     def _rounds_rise(self) -> "HorizonConfig":

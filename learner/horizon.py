@@ -11,7 +11,7 @@ from learner.config import HorizonConfig
 
 @dataclass(frozen=True)
 class StepEvidence:
-    """What one step trained on, at the horizon of the schedule then."""
+    """What was played for one step at the horizon of the schedule then: trained on, or all of one score."""
 
     step: int
     horizon: int
@@ -43,8 +43,9 @@ def horizon_at(config: HorizonConfig, step: int, evidence: Sequence[StepEvidence
 def adaptive_horizon(config: HorizonConfig, evidence: Sequence[StepEvidence]) -> int:
     """Raise to the next of `rounds` when the last `window` trajectories here are solved or cut often enough.
 
-    Judged after every step, from the trajectories trained at the current horizon only, never before `every`
-    steps at it, and never lowered. Replays the whole history, so it needs no state of its own.
+    Judged after every step, from the trajectories of the current horizon only (trained on, or dropped because
+    their group had zero variance), never before `every` steps at it, and never lowered. Replays the whole
+    history, so it needs no state of its own.
     """
     index, since, recent = 0, 0, list[StepEvidence]()
     for entry in sorted(evidence, key=lambda e: e.step):

@@ -10,6 +10,7 @@ consumption frees.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +54,22 @@ class Parts:
 class Learner:
     """One logical learner; rank 0 holds this object, the other ranks serve its trainer."""
 
-    def __init__(self, config: LearnerRoleConfig, parts: Parts, *, version: int = 0) -> None:
+    def __init__(
+        self,
+        config: LearnerRoleConfig,
+        parts: Parts,
+        *,
+        version: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
         self._parts = parts
         self._version = version
         self._folder: RunDirectory = config.run.folder
         self._builder = BatchBuilder(config.learner)
+        self._clock = clock
+        self._measured_at: float | None = None
+        """When the last step was measured, put off by what evaluations took since; None before the first."""
         self._status = Status(self._folder.status, config.learner.steps, parts.dispatcher, parts.door)
 
     async def run(self) -> bool:
@@ -98,11 +109,11 @@ class Learner:
 
     async def _step(self, step: int) -> bool:
         """Step `step`, whole: trained, recorded, published, measured. False when asked to stop instead."""
-        began = time.monotonic()
+        began = self._clock()
         groups = await self._next_groups()
         if not groups:
             return False
-        waited = time.monotonic() - began
+        waited = self._clock() - began
         received = [
             await self._parts.dispatcher.call_ledger(self._parts.ledger.received_versions, g.group)
             for g in groups
@@ -110,9 +121,9 @@ class Learner:
         batch = self._builder.build(groups, received, self._version)
         if step == 1:
             await self._refuse_a_lying_ratio(batch)
-        training = time.monotonic()
+        training = self._clock()
         statistics = await self._parts.trainer.step(batch.batch, step, self._config.sampling.temperature)
-        finished_at, trained = time.time(), time.monotonic() - training
+        finished_at, trained = time.time(), self._clock() - training
         await self._parts.dispatcher.consumed(
             step, groups, max_staleness=batch.max_staleness, num_tokens=batch.num_trained_tokens
         )
@@ -120,11 +131,13 @@ class Learner:
         await self._set_horizon()
         published = await self._publish(finished_at)
         await self._parts.door.grant()
+        since = began if self._measured_at is None else self._measured_at
+        self._measured_at = self._clock()
         times = {
             "training": trained,
             "weight_sync": published,
             "waiting": waited,
-            "step": time.monotonic() - began,
+            "step": self._measured_at - since,
         }
         await self._measure(step, groups, batch, statistics.metrics(), times)
         if step % self._config.learner.checkpoint_every == 0 or step == self._config.learner.steps:
@@ -211,6 +224,7 @@ class Learner:
         known = await parts.dispatcher.call_ledger(parts.ledger.evaluation, label)
         if known is not None or not self._parts.heldout:
             return not parts.dispatcher.is_stopping
+        began = self._clock()
         self._status.stage = f"evaluating {label}"
         horizon = config.horizon or self._config.horizon.rounds[-1]
         sampling = self._config.sampling.model_copy(update={"temperature": config.temperature})
@@ -222,6 +236,8 @@ class Learner:
             return False
         values = summarize(trajectories)
         await self._record(label, values)
+        if self._measured_at is not None:
+            self._measured_at += self._clock() - began
         return True
 
     async def _record(self, label: str, values: dict[str, Any]) -> None:
@@ -250,5 +266,4 @@ class Learner:
         await asyncio.to_thread(self._parts.checkpoints.save, state, {"step": self._version})
 
     def _write_summary(self) -> None:
-        generation_s = self._status.generation_s()
-        write_json(self._folder.summary, summarize_run(self._parts.ledger, generation_s=generation_s))
+        write_json(self._folder.summary, summarize_run(self._parts.ledger))

@@ -1,13 +1,19 @@
 """What happens right now: the file that the live view reads, and the engines' numbers from heartbeats."""
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from common.messages import Heartbeat
 from common.run_directory import write_json
 from learner.dispatcher import Dispatcher
 from learner.door import Door
+from learner.engine_counters import EngineCounters
+
+log = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
 """Between two writings of the file."""
@@ -16,7 +22,14 @@ INTERVAL_S = 1.0
 class Status:
     """Gathers the present state; `write` keeps the file fresh for as long as it runs."""
 
-    def __init__(self, path: Path, steps: int, dispatcher: Dispatcher, door: Door) -> None:
+    def __init__(
+        self,
+        path: Path,
+        steps: int,
+        dispatcher: Dispatcher,
+        door: Door,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stage = "starting"
         self.heldout: float | None = None
         """Success at the last evaluation."""
@@ -26,30 +39,30 @@ class Status:
         self._values: dict[str, float] = {}
         self._dispatcher = dispatcher
         self._door = door
-        self._last = (time.monotonic(), 0, 0.0, 0.0)
+        self._is_refused = False
+        self._clock = clock
+        self._counters = EngineCounters()
+        self._last = (clock(), self._counters.total)
 
     def stepped(self, step: int, values: dict[str, float]) -> None:
         """A step is done; these are its metrics."""
         self._step = step
         self._values = values
 
-    def generation_s(self) -> float:
-        """Seconds in which engines held at least one request, summed over actors."""
-        return sum(beat.generation_s for beat in self._door.heartbeats.values())
-
     def engine_values(self) -> dict[str, float]:
-        """Rates since the last call, and the present load, over all actors that have been heard."""
-        beats = list(self._door.heartbeats.values())
-        now = time.monotonic()
-        tokens = sum(b.generated_tokens for b in beats)
-        busy, paused = sum(b.generation_s for b in beats), sum(b.paused_s for b in beats)
-        then, tokens_then, busy_then, paused_then = self._last
-        self._last = (now, tokens, busy, paused)
-        elapsed = max(now - then, 1e-9)
+        """What the engines did since the last call, and the present load of the actors that are connected."""
+        self._counters.observe(self._door.heartbeats)
+        beats = self._beats()
+        then, before = self._last
+        now, total = self._clock(), self._counters.total
+        self._last = (now, total)
+        done, elapsed = total - before, max(now - then, 1e-9)
+        present = elapsed * max(1, len(beats))
         return {
-            "throughput/generated_tokens_per_s": max(0, tokens - tokens_then) / elapsed,
-            "engine/utilisation": max(0.0, busy - busy_then) / elapsed / max(1, len(beats)),
-            "engine/paused_share": max(0.0, paused - paused_then) / elapsed / max(1, len(beats)),
+            "throughput/generated_tokens_per_s": done.generated_tokens / elapsed,
+            "engine/generation_s": done.generation_s,
+            "engine/utilisation": done.generation_s / present,
+            "engine/paused_share": done.paused_s / present,
             "engine/running": float(sum(b.num_running for b in beats)),
             "engine/waiting": float(sum(b.num_waiting for b in beats)),
             "engine/sessions": float(sum(b.num_sessions for b in beats)),
@@ -63,13 +76,28 @@ class Status:
         }
 
     async def write(self) -> None:
-        """Endless: replace the status file once a second."""
+        """Endless: write the status file once a second."""
         while True:
-            await asyncio.to_thread(write_json, self._path, self._present())
+            await self.refresh()
             await asyncio.sleep(INTERVAL_S)
 
+    async def refresh(self) -> None:
+        """Replace the status file; a disk that refuses is logged once, until it no longer does."""
+        self._counters.observe(self._door.heartbeats)
+        try:
+            await asyncio.to_thread(write_json, self._path, self._present())
+            self._is_refused = False
+        except OSError as error:
+            if not self._is_refused:
+                log.warning("skipped status=%s reason=%s", self._path, error)
+            self._is_refused = True
+
+    def _beats(self) -> list[Heartbeat]:
+        """The last heartbeats of the actors that are connected: what those that left did is over."""
+        heard = self._door.heartbeats
+        return [heard[actor] for actor in self._dispatcher.book.actors if actor in heard]
+
     def _present(self) -> dict[str, Any]:
-        beats = self._door.heartbeats.values()
         return {
             "stage": self.stage,
             "step": self._step,
@@ -81,6 +109,6 @@ class Status:
             "generated_tokens_per_s": self._values.get("throughput/generated_tokens_per_s"),
             "trained_tokens_per_s": self._values.get("throughput/trained_tokens_per_s"),
             "queue": self._dispatcher.queue,
-            "sessions": sum(beat.num_sessions for beat in beats),
+            "sessions": sum(beat.num_sessions for beat in self._beats()),
             "message": "",
         }

@@ -12,19 +12,24 @@ TIMES = ("training", "weight_sync", "waiting")
 
 
 def evidence(ledger: Ledger) -> list[StepEvidence]:
-    """What each step trained on at the schedule's horizon of that step, for the adaptive schedule."""
+    """What was played for each step at the schedule's horizon of that step, for the adaptive schedule.
+
+    Groups that taught nothing because all members scored the same are counted with those trained on:
+    without them success would lie near the middle, however well or badly the policy plays.
+    """
     rows = ledger.rows(
         "SELECT s.step, s.horizon, COUNT(*), SUM(t.is_success), SUM(t.outcome = 'truncated_by_horizon')"
-        " FROM steps s JOIN groups g ON g.step = s.step AND g.state = 'consumed' AND g.horizon = s.horizon"
+        " FROM steps s JOIN groups g ON g.step = s.step AND g.horizon = s.horizon AND g.purpose = 'training'"
+        " AND (g.state = 'consumed' OR (g.state = 'dropped' AND g.reason = 'zero_variance'))"
         " JOIN trajectories t ON t.group_id = g.id GROUP BY s.step ORDER BY s.step"
     )
     return [StepEvidence(*row) for row in rows]
 
 
-def summarize_run(ledger: Ledger, *, generation_s: float) -> dict[str, Any]:
+def summarize_run(ledger: Ledger) -> dict[str, Any]:
     """The contents of `summary.json`; counts are of training trajectories, staleness is of trained tokens.
 
-    `generation_s`: seconds in which the actors' engines held at least one request, summed over actors.
+    Seconds are summed over the recorded steps, whichever processes took them; `generation` also over actors.
     """
     steps = ledger.rows(
         "SELECT step, horizon, max_staleness, num_tokens, values_json FROM steps ORDER BY step"
@@ -34,6 +39,7 @@ def summarize_run(ledger: Ledger, *, generation_s: float) -> dict[str, Any]:
         values = json.loads(row[4])
         for name in TIMES:
             seconds[name] += values.get(f"time/{name}_s", 0.0)
+        seconds["generation"] += values.get("engine/generation_s", 0.0)
     return {
         "heldout": {label: ledger.evaluation(label) for label in ("before", "after")},
         "steps": len(steps),
@@ -42,10 +48,14 @@ def summarize_run(ledger: Ledger, *, generation_s: float) -> dict[str, Any]:
         "trajectories": _trajectories(ledger),
         "max_staleness_trained": max((row[2] for row in steps), default=0),
         "tokens": {
-            "generated": _count(ledger, "SELECT COALESCE(SUM(num_action_tokens), 0) FROM trajectories"),
+            "generated": _count(
+                ledger,
+                "SELECT COALESCE(SUM(t.num_action_tokens), 0)"
+                " FROM trajectories t JOIN groups g ON g.id = t.group_id WHERE g.purpose = 'training'",
+            ),
             "trained": sum(row[3] for row in steps),
         },
-        "seconds": {"generation": generation_s, **{name: seconds[name] for name in TIMES}},
+        "seconds": {name: seconds[name] for name in ("generation", *TIMES)},
     }
 
 
