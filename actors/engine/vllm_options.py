@@ -47,6 +47,8 @@ def environment(config: EngineConfig) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(max(1, int(config.start_s))),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # vLLM would fork, and a process that has spoken to CUDA, as `check_memory` may, must not.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }
     if torch.cuda.is_available():
         return values
@@ -64,6 +66,7 @@ def environment(config: EngineConfig) -> dict[str, str]:
 def spawning(config: EngineConfig) -> Iterator[None]:
     """Processes started by this thread in the body get the engine's environment and cores.
 
+    Of `cpu_cores` they get those that this thread may use: one of several actors has only its share of them.
     Variables that the user has set stay as they are; afterwards ours are gone again, and so is the pinning.
     """
     added = {name: value for name, value in environment(config).items() if name not in os.environ}
@@ -71,7 +74,7 @@ def spawning(config: EngineConfig) -> Iterator[None]:
     cores = os.sched_getaffinity(0)
     try:
         if config.cpu_cores:
-            os.sched_setaffinity(0, config.cpu_cores)
+            os.sched_setaffinity(0, cores & set(config.cpu_cores) or config.cpu_cores)
         yield
     finally:
         os.sched_setaffinity(0, cores)

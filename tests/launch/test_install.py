@@ -39,7 +39,8 @@ def install(
     record = folder / "record"
     values = {"PRONGHORN_VENV": str(folder / "venv"), "PYTHON_PROPER": sys.executable, "RECORD": str(record)}
     inherited = {name: value for name, value in os.environ.items() if name != "MAX_JOBS"}
-    script = f"source launch/install.sh; can_reach() {{ false; }}; install_with_{installer} {extra}"
+    offline = "can_reach() { false; }; pip_setting() { :; }"
+    script = f"source launch/install.sh; {offline}; install_with_{installer} {extra}"
     told = subprocess.run(
         ["bash", "-c", script],
         cwd=ROOT, env=inherited | values | {"REFUSED": refused} | environment,
