@@ -94,8 +94,12 @@ class Learner:
             return False
         parts.dispatcher.is_training = True
         await parts.door.grant()
+        every = self._config.evaluation.every
         while self._version < last:
-            if not await self._step(self._version + 1):
+            # Before the step and not after the last one: a run that was stopped here evaluates first.
+            is_due = every and self._version and self._version % every == 0
+            goes_on = not is_due or await self._evaluate(f"step {self._version}")
+            if not goes_on or not await self._step(self._version + 1):
                 await self._checkpoint()
                 return False
         parts.dispatcher.is_training = False
@@ -142,9 +146,6 @@ class Learner:
         await self._measure(step, groups, batch, statistics.metrics(), times)
         if step % self._config.learner.checkpoint_every == 0 or step == self._config.learner.steps:
             await self._checkpoint()
-        every = self._config.evaluation.every
-        if every and step % every == 0 and step < self._config.learner.steps:
-            return await self._evaluate(f"step {step}")
         return True
 
     async def _next_groups(self) -> list[Group]:
