@@ -54,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", help="success on held-out tasks, with its interval")
     evaluate.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
-    evaluate.add_argument("--model", default="", help="a model folder; default: the newest of the run")
+    evaluate.add_argument(
+        "--model",
+        default="",
+        help="a model folder; default: the run's final model, or what reinforcement learning began with: "
+        "its warm start, or the model without one",
+    )
 
     data = commands.add_parser("data", help="write training data")
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")

@@ -13,6 +13,7 @@ from actors.assembly import make_table
 from actors.config import ActorRoleConfig
 from actors.engine.factory import make_engine
 from actors.rollout import Table, play
+from common.aio import first_leaf
 from common.config import load, validate
 from common.errors import ConfigurationError, EngineFault, EnvironmentFault
 from common.messages import Lease
@@ -30,7 +31,7 @@ MAX_ATTEMPTS = 3
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Play the held-out tasks once and print the result; the exit code."""
     config = load(RunConfig, options.config, overrides)
-    model = Path(options.model) if options.model else newest_model(config)
+    model = Path(options.model) if options.model else model_of_run(config)
     if not (model / "config.json").exists():
         raise ConfigurationError(f"--model={model}: not a model folder (no config.json)")
     values = asyncio.run(_evaluate(config, model))
@@ -38,8 +39,8 @@ def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     return 0
 
 
-def newest_model(config: RunConfig) -> Path:
-    """The run's final model, or what it began with; ConfigurationError when the run has none."""
+def model_of_run(config: RunConfig) -> Path:
+    """The run's final model, else its warm start, else its first model; ConfigurationError without any."""
     folder = config.run.folder
     for candidate in (folder.final_model, folder.policy_zero):
         if candidate.exists():
@@ -65,7 +66,10 @@ async def _evaluate(config: RunConfig, model: Path) -> dict[str, Any]:
 
 
 async def play_all(config: RunConfig, table: Table, tasks: Sequence[TaskReference]) -> list[Trajectory]:
-    """One trajectory per task, at most `actor.max_sessions` at a time."""
+    """One trajectory per task, at most `actor.max_sessions` at a time.
+
+    Raises the EnvironmentFault or EngineFault of the first episode that broke in every attempt; others stop.
+    """
     places = asyncio.Semaphore(config.actor.max_sessions)
     sampling = config.sampling.model_copy(update={"temperature": config.evaluation.temperature})
     horizon = config.evaluation.horizon or config.horizon.rounds[-1]
@@ -76,8 +80,11 @@ async def play_all(config: RunConfig, table: Table, tasks: Sequence[TaskReferenc
         async with places:
             return await _persistently(lease, table)
 
-    async with asyncio.TaskGroup() as group:
-        playing = [group.create_task(one(index, task)) for index, task in enumerate(tasks)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            playing = [group.create_task(one(index, task)) for index, task in enumerate(tasks)]
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
     return [task.result() for task in playing]
 
 
