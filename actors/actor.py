@@ -66,6 +66,7 @@ class Actor:
         """By group, member and attempt: a lease that was given up may come back while it is still played."""
         self._unacknowledged: dict[tuple[int, int], _Kept] = {}
         self._withheld = 0
+        self._is_first = True
         self._has_room = asyncio.Event()
 
     async def run(self) -> str:
@@ -77,7 +78,7 @@ class Actor:
         loops = (self._sync.follow(), self._heartbeats(), self._resubmit(), self._ask_for_more())
         try:
             async with background(*loops):
-                await self._bus.send(Ready(credits=self._config.max_sessions))
+                self._begin()
                 async with asyncio.TaskGroup() as sessions:
                     reason = await self._serve(sessions)
                     for task in self._playing.values():
@@ -113,12 +114,17 @@ class Actor:
                     task.cancel()
             case Welcome():
                 # The learner has come back and knows nothing of our credits or of what we still hold.
-                self._withheld = max(0, self._config.max_sessions - len(self._playing))
-                self._has_room.set()
+                self._begin()
                 for kept in self._unacknowledged.values():
                     kept.sent_at = 0.0
             case Refusal():
                 log.warning("refused reason=%s", message.reason)
+
+    def _begin(self) -> None:
+        """Nothing is granted and nothing asked for yet: ask for all free places."""
+        self._is_first = True
+        self._withheld = max(0, self._config.max_sessions - len(self._playing))
+        self._has_room.set()
 
     async def _play(self, lease: Lease) -> None:
         """One lease from grant to submission."""
@@ -153,9 +159,11 @@ class Actor:
         while True:
             await self._has_room.wait()
             self._has_room.clear()
-            if self._withheld and len(self._unacknowledged) < self._config.max_unacknowledged:
-                credits, self._withheld = self._withheld, 0
-                await self._bus.send(Ready(credits=credits))
+            credits = self._withheld if len(self._unacknowledged) < self._config.max_unacknowledged else 0
+            if credits or self._is_first:
+                message = Ready(credits=credits, is_first=self._is_first)
+                self._withheld, self._is_first = self._withheld - credits, False
+                await self._bus.send(message)
 
     async def _heartbeats(self) -> None:
         """Endless: say that we are alive, and what the engine does."""

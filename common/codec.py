@@ -176,6 +176,6 @@ def _vector(data: Buffer, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _reason(error: ValidationError) -> str:
     """The first mistake in one line, without the (possibly huge) input."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"])
+    where = ".".join(" ".join(str(part).split())[:40] for part in first["loc"])
     text = str(first["msg"]).removeprefix("Value error, ").splitlines()[0][:200]
     return f"{where}: {text}" if where else text

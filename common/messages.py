@@ -63,7 +63,9 @@ class Ready(Record):
     """actor -> learner: grant me up to this many more leases."""
 
     kind: Literal["ready"] = "ready"
-    credits: int = Field(ge=1, le=100_000)
+    credits: int = Field(ge=0, le=100_000)
+    is_first: bool = False
+    """The first since the learner's Welcome, and all that there is: what was said before is void."""
 
 
 class Submit(Record):
@@ -101,7 +103,7 @@ class Heartbeat(Record):
     weight_sync_s: float = Field(default=0.0, ge=0)
     """Seconds the last weight update took, announcement to resumed generation."""
     first_token_s: float = Field(default=0.0, ge=0)
-    """Seconds from the last announcement's publication to the first token sampled by that version."""
+    """Seconds from the last announcement's publication to an engine that samples with it."""
     unacknowledged: int = Field(default=0, ge=0)
     """Trajectories submitted and not yet acknowledged."""
     held: tuple[tuple[int, int], ...] = ()

@@ -79,7 +79,7 @@ class Door:
             return
         match message:
             case Ready():
-                dispatcher.book.add_credits(actor, message.credits)
+                dispatcher.book.add_credits(actor, message.credits, is_first=message.is_first)
             case Fault():
                 log.warning(
                     "faulted actor=%s group=%d reason=%s", actor, message.identity.group, message.reason

@@ -18,6 +18,8 @@ class _Peer:
     """One connected actor."""
 
     credits: int = 0
+    has_begun: bool = False
+    """It has said how many episodes it can play since it joined."""
     last_heard: float = 0.0
     leases: dict[tuple[int, int], Lease] = field(default_factory=dict)
 
@@ -76,9 +78,16 @@ class LeaseBook:
         now = self._clock()
         return [name for name, peer in self._peers.items() if now - peer.last_heard > longer_than_s]
 
-    def add_credits(self, actor: str, credits: int) -> None:
-        """The actor can play that many more episodes."""
-        self._peers[actor].credits += credits
+    def add_credits(self, actor: str, credits: int, *, is_first: bool = False) -> None:
+        """The actor can play that many more episodes.
+
+        The first since it joined tells all; what it said before that, not knowing of its joining, is void.
+        """
+        peer = self._peers[actor]
+        if is_first:
+            peer.credits, peer.has_begun = credits, True
+        elif peer.has_begun:
+            peer.credits += credits
 
     def offer(self, group: OpenGroup, sampling: Sampling, min_version: int, *, urgent: bool = False) -> None:
         """Make the unplayed members of a group available; `urgent` ones go before all others."""

@@ -116,7 +116,7 @@ def test_a_message_of_another_kind_or_version_is_named() -> None:
     [
         ({"credits": "7"}, "ready: credits: Input should be a valid integer"),
         ({"credits": 7.0}, "ready: credits: Input should be a valid integer"),
-        ({"credits": 0}, "ready: credits: Input should be greater than or equal to 1"),
+        ({"credits": -1}, "ready: credits: Input should be greater than or equal to 0"),
         ({}, "ready: credits: Field required"),
         ({"credits": 7, "x" * 500: 1}, "ready: " + "x" * 40 + ": Extra inputs are not permitted"),
         ([7], "ready: fields are a tuple, not a map"),

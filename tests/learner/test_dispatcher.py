@@ -58,9 +58,10 @@ def make(tmp_path, clock):
 
 
 async def granted(dispatcher: Dispatcher, actor: str = "a", credits: int = 100) -> list[Lease]:
-    if actor not in dispatcher.book.actors:
+    is_new = actor not in dispatcher.book.actors
+    if is_new:
         await dispatcher.join(actor)
-    dispatcher.book.add_credits(actor, credits)
+    dispatcher.book.add_credits(actor, credits, is_first=is_new)
     return [m.lease for to, m in await dispatcher.grants() if isinstance(m, Grant) and to == actor]
 
 

@@ -26,7 +26,7 @@ def clock() -> Clock:
 def book(clock: Clock) -> LeaseBook:
     made = LeaseBook("test", clock)
     made.join("a")
-    made.add_credits("a", 3)
+    made.add_credits("a", 3, is_first=True)
     made.offer(group(0), Sampling(), 0)
     made.assign()
     return made
@@ -63,3 +63,12 @@ def test_a_grant_on_the_way_is_left_alone(book: LeaseBook, clock: Clock) -> None
 
 def test_what_an_actor_holds_without_a_lease_is_none_of_the_books_business(book: LeaseBook) -> None:
     assert book.reconcile("a", [(0, 0), (0, 1), (7, 7)], grace_s=0) == []
+
+
+def test_credits_asked_for_before_the_actor_knew_that_it_had_joined_are_void(book: LeaseBook) -> None:
+    book.join("a")
+    book.add_credits("a", 2)
+    assert book.num_credits == 0
+    book.add_credits("a", 4, is_first=True)
+    book.add_credits("a", 1)
+    assert book.num_credits == 5
