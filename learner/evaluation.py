@@ -11,7 +11,7 @@ from common.trajectory import Trajectory
 def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Success share with its 95 % Wilson interval and n, return, lengths, and the same share by kind of task.
 
-    The kind of a task is what its name says before the first dash or digit run (`d2-000123` -> `d2`).
+    The kind of a task is what its name says before a dash (`d2-000123` -> `d2`), else its environment.
     Raises ValueError when nothing was played.
     """
     if not trajectories:
@@ -33,7 +33,8 @@ def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 def _by_kind(trajectories: Sequence[Trajectory]) -> dict[str, dict[str, float]]:
     kinds: dict[str, list[bool]] = defaultdict(list)
     for trajectory in trajectories:
-        kinds[trajectory.task.task.partition("-")[0]].append(trajectory.is_success)
+        kind, dash, _ = trajectory.task.task.partition("-")
+        kinds[kind if dash else trajectory.task.environment].append(trajectory.is_success)
     return {
         kind: {"success": sum(won) / len(won), "num_tasks": len(won)} for kind, won in sorted(kinds.items())
     }

@@ -105,10 +105,15 @@ def test_wandb_online_without_a_key_is_refused(tmp_path: Path, monkeypatch: pyte
         preflight.check(run_config(tmp_path, monitor={"wandb": "online"}))
 
 
-def test_a_missing_package_is_named_with_who_needs_it(tmp_path: Path) -> None:
-    if machine.has_module("flash_attn"):
-        pytest.skip("flash-attn is installed")
-    with pytest.raises(
-        PreflightError, match=r"flash_attn is missing and learner\.attention = 'flash' needs it"
-    ):
+def test_flash_attention_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", tuple)
+    with pytest.raises(PreflightError, match=r"learner\.attention = 'flash': needs a GPU \(found: 0\)"):
         preflight.check(run_config(tmp_path, learner={"attention": "flash"}))
+
+
+def test_a_missing_package_is_named_with_who_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_module", lambda module: module != "vllm")
+    with pytest.raises(PreflightError, match=r"vllm is missing and actor\.engine\.kind = 'vllm' needs it"):
+        preflight.check(run_config(tmp_path))
