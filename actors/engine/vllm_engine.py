@@ -142,7 +142,19 @@ class VllmEngine:
         llm, self._llm = self._llm, None
         if self._weights is not None:
             self._weights.detach()
+        await _end_output_handler(llm)
         await asyncio.to_thread(llm.shutdown)
+
+
+async def _end_output_handler(llm: Any) -> None:
+    """Stop listening to the engine process before it ends: vLLM would take that for a crash, and log one."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if llm.output_handler is None:
+        return
+    llm.output_handler.cancel()
+    await asyncio.gather(llm.output_handler, return_exceptions=True)
+    llm.output_processor.propagate_error(EngineDeadError())
 
 
 def _generation(output: Any, duration_s: float) -> Generation:
