@@ -102,6 +102,8 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
         return None
     # Otherwise it prints an advertisement as soon as vLLM's dependencies are imported, silent or not.
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
+    # A service inherited from another process would still hold the run of a learner that was killed.
+    os.environ.pop("WANDB_SERVICE", None)
     import wandb  # a second of import time that only the process with the curves pays
 
     settings = wandb.Settings(

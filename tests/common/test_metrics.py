@@ -2,6 +2,7 @@
 
 import json
 import resource
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -84,3 +85,25 @@ def test_wandb_offline_stays_in_the_run_folder_and_keeps_its_identity(
     assert all(run.name.endswith(identity) for run in runs)
     assert capfd.readouterr() == ("", "")
     assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [0, 1]
+
+
+def test_the_service_of_another_process_is_never_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_SERVICE", "nowhere-at-all")
+    program = "; ".join(
+        [
+            "from pathlib import Path",
+            "from common.metrics import MetricsWriter",
+            "from common.run_directory import RunDirectory",
+            f"folder = RunDirectory(Path({str(tmp_path)!r}))",
+            "MetricsWriter(folder, wandb_mode='offline', project='p', name='n', config={}).close()",
+        ]
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
