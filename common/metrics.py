@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,8 +103,7 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
         return None
     # Otherwise it prints an advertisement as soon as vLLM's dependencies are imported, silent or not.
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
-    # A service inherited from another process would still hold the run of a learner that was killed.
-    os.environ.pop("WANDB_SERVICE", None)
+    _leave_inherited_service()
     import wandb  # a second of import time that only the process with the curves pays
 
     settings = wandb.Settings(
@@ -125,6 +125,12 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
         return None
     opened.define_metric("*", step_metric=STEP)
     return opened
+
+
+@cache
+def _leave_inherited_service() -> None:
+    """Once: the service of another process would still hold the run of a learner that was killed."""
+    os.environ.pop("WANDB_SERVICE", None)
 
 
 def _wandb_id(run: RunDirectory) -> str:
