@@ -105,6 +105,7 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
     os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")
     _leave_inherited_service()
     import wandb  # a second of import time that only the process with the curves pays
+    from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
     settings = wandb.Settings(
         silent=True, console="off", disable_git=True, x_disable_stats=True, init_timeout=60
@@ -120,7 +121,7 @@ def _open_wandb(run: RunDirectory, mode: WandbMode, project: str, name: str, con
             resume="allow",
             settings=settings,
         )
-    except (wandb.errors.Error, OSError) as error:
+    except (wandb.errors.Error, ServerResponseError, OSError) as error:
         log.warning("wandb could not be opened, metrics.jsonl alone keeps the curves: reason=%s", error)
         return None
     opened.define_metric("*", step_metric=STEP)
