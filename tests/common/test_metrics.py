@@ -82,7 +82,7 @@ def test_wandb_offline_stays_in_the_run_folder_and_keeps_its_identity(
     identity = (tmp_path / "wandb_id").read_text().strip()
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(runs) == 2
-    assert all(run.name.endswith(identity) for run in runs)
+    assert all(identity in run.name for run in runs)  # of two in one second the later has a suffix
     assert capfd.readouterr() == ("", "")
     assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [0, 1]
 
