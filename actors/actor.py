@@ -9,6 +9,7 @@ because the learner recognises it.
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,6 +38,9 @@ from common.messages import (
 from common.trajectory import Member, Trajectory
 
 log = logging.getLogger(__name__)
+
+GOODBYE_S = 1.0
+"""How long a learner that said stop is given to hear of it."""
 
 FAULT_PAUSE_S = 0.5
 MAX_FAULT_PAUSE_S = 30.0
@@ -85,8 +89,10 @@ class Actor:
                         task.cancel()
         except ExceptionGroup as errors:
             raise first_leaf(errors) from errors
-        await self._bus.send(Goodbye())
-        log.info("stopped actor=%s reason=%s", self._table.actor, reason)
+        # A learner that has told everybody to stop may be gone already, and nothing is sent to nobody.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._bus.send(Goodbye())
         return reason
 
     async def _serve(self, sessions: asyncio.TaskGroup) -> str:
@@ -94,6 +100,7 @@ class Actor:
         while True:
             message = await self._bus.receive()
             if isinstance(message, Stop):
+                log.info("stopped actor=%s reason=%s", self._table.actor, message.reason)
                 return message.reason
             await self._handle(message, sessions)
 
