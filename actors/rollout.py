@@ -97,6 +97,8 @@ class Episode:
             result = await self._act(observation, prompt, generation)
             if result.is_terminated:
                 return "terminated"
+            if result.is_truncated:
+                return "truncated_by_environment"
             observation = result.observation
             prompt = self._dialogue.next_prompt(observation, generation.is_stopped)
         return "truncated_by_horizon"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.action_format import ActionFormat
 from common.config import Section
 from common.run_directory import RunDirectory
 
@@ -33,8 +34,8 @@ class TaskConfig(Section):
     """Which environment is played, and which of its tasks."""
 
     environment: str = "textcraft"
-    action_format: Literal["plain", "react"] = "react"
-    """`plain`: the whole text is the action; `react`: Thought, then `Action:`."""
+    action_format: ActionFormat = "react"
+    """`plain`: the whole text is the action; `react`: Thought, then `Action:`; the others: one call."""
     depths: tuple[int, ...] = ()
     """Only tasks of these depths, where the environment knows depths; empty: all."""
     num_train: int = Field(default=0, ge=0)

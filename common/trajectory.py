@@ -12,7 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.arrays import Float32, Int32
 
-Outcome = Literal["terminated", "truncated_by_horizon", "truncated_by_tokens", "truncated_by_time", "faulted"]
+Outcome = Literal[
+    "terminated",
+    "truncated_by_environment",
+    "truncated_by_horizon",
+    "truncated_by_tokens",
+    "truncated_by_time",
+    "faulted",
+]
 
 
 MAX_COUNT = 1 << 31

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from common import agenttraj
-from common.action_format import render
+from common.action_format import CALL_FORMATS, render
 from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
 from envhub import registry
@@ -45,10 +45,12 @@ def _play(
         action, thought = move.action, move.thought
         if random.random() < wander:
             action, thought = random.choice(episode.actions()), "Let me see."
-        yield observation, render(action, action_format, thought)
+        written = environment.functions.call(action).text if action_format in CALL_FORMATS else action
+        yield observation, render(written, action_format, thought)
         result = episode.step(action)
         if result.is_success:
+            episode.close()
             return
-        if result.is_terminated:
+        if result.is_over:
             break
     raise EnvironmentFault(f"environment {environment.name}, task {task.task}: the expert did not succeed")

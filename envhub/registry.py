@@ -1,24 +1,56 @@
-"""Environments by name."""
+"""Environments by name, imported when asked for: what backs one need not be installed for the others.
+
+    textcraft                           one of Pronghorn's own
+    python:package.module:Class         any class that keeps the protocol of `envhub.environment`
+
+A name before a colon is a scheme; the rest is for the scheme's own reader (`_SCHEMES`).
+"""
 
 import difflib
+import importlib
 from collections.abc import Callable
 from functools import cache
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, PreflightError
 from envhub.environment import Environment
-from envhub.envs.guess_number import GuessNumber
-from envhub.envs.textcraft.environment import TextCraft
-from envhub.envs.textcraft.generated import GeneratedTextCraft
-from envhub.envs.textcraft.workshop import WorkshopTextCraft
 
-_ENVIRONMENTS: dict[str, Callable[[], Environment]] = {
-    kind.name: kind for kind in (TextCraft, GeneratedTextCraft, WorkshopTextCraft, GuessNumber)
+_ENVIRONMENTS = {
+    "alfworld": "envhub.envs.alfworld.environment:AlfWorld",
+    "babyai": "envhub.envs.babyai.environment:BabyAI",
+    "guess_number": "envhub.envs.guess_number:GuessNumber",
+    "maze": "envhub.envs.maze.environment:Maze",
+    "sciworld": "envhub.envs.sciworld.environment:SciWorld",
+    "textcraft": "envhub.envs.textcraft.environment:TextCraft",
+    "textcraft_generated": "envhub.envs.textcraft.generated:GeneratedTextCraft",
+    "textcraft_workshop": "envhub.envs.textcraft.workshop:WorkshopTextCraft",
+    "wordle": "envhub.envs.wordle.environment:Wordle",
 }
+_SCHEMES = {
+    "agentgym": "envhub.agentgym.backend:AgentGymBackend",
+    "gymnasium": "envhub.adapters.gymnasium_adapter:GymnasiumAdapter",
+    "openenv": "envhub.adapters.openenv_adapter:OpenEnvAdapter",
+    "verifiers": "envhub.adapters.verifiers_adapter:VerifiersAdapter",
+}
+"""Scheme -> a class made from what stands behind the colon."""
 
 
 def names() -> tuple[str, ...]:
-    """The name of every environment, sorted."""
+    """The name of every environment of Pronghorn, sorted, available here or not."""
     return tuple(sorted(_ENVIRONMENTS))
+
+
+def check_name(name: str) -> None:
+    """ConfigurationError, with the nearest names, when nothing can be meant by it."""
+    scheme, colon, rest = name.partition(":")
+    if colon and rest and (scheme in _SCHEMES or scheme == "python"):
+        return
+    if name not in _ENVIRONMENTS:
+        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
+        raise ConfigurationError(
+            f"environment = {name[:80]!r}: unknown; did you mean {near[0]!r}? "
+            f"There are {', '.join(names())}; of other packages: "
+            + ", ".join(f"{scheme}:..." for scheme in ("python", *_SCHEMES))
+        )
 
 
 def environment(name: str) -> Environment:
@@ -26,14 +58,25 @@ def environment(name: str) -> Environment:
 
     ConfigurationError with the nearest name when there is none; PreflightError when what backs it is missing.
     """
-    if name not in _ENVIRONMENTS:
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
-        raise ConfigurationError(
-            f"environment = {name[:80]!r}: unknown; did you mean {near[0]!r}? There are {', '.join(names())}"
-        )
+    check_name(name)
     return _make(name)
 
 
 @cache
 def _make(name: str) -> Environment:
-    return _ENVIRONMENTS[name]()
+    scheme, _, rest = name.partition(":")
+    if scheme == "python":
+        return _found(rest)()
+    if scheme in _SCHEMES:
+        return _found(_SCHEMES[scheme])(rest)
+    return _found(_ENVIRONMENTS[name])()
+
+
+def _found(place: str) -> Callable[..., Environment]:
+    """The class at `package.module:Class`; PreflightError when it cannot be imported."""
+    module, _, attribute = place.partition(":")
+    try:
+        found: Callable[..., Environment] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PreflightError(f"environment {place}: cannot be imported: {error}") from error
+    return found

@@ -1,8 +1,10 @@
 """One episode as the hub keeps it: actions in, results out, and none played twice."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from common.action_format import CALL_FORMATS
+from common.calls import read
 from common.errors import PronghornError
 from common.trajectory import Record, TaskReference
 from envhub.environment import Environment, Episode, ExpertMove, StepResult
@@ -29,6 +31,7 @@ class Session:
     def __init__(self, environment: Environment, task: TaskReference, action_format: str) -> None:
         instructions = environment.instructions(action_format)
         environment.task(task.task)
+        self._functions = environment.functions if action_format in CALL_FORMATS else None
         self._episode: Episode = guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
         self._last_action = ""
@@ -56,9 +59,9 @@ class Session:
             raise HubRefusal(
                 "wrong_index", f"index = {index}: the next turn of this session is {self._num_played}"
             )
-        if self._last.is_terminated:
+        if self._last.is_over:
             raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
-        self._last = guarded(lambda: self._episode.step(action))
+        self._last = guarded(lambda: self._play(action))
         self._last_action = action
         self._num_played += 1
         return self._last
@@ -71,9 +74,35 @@ class Session:
         """The expert's next move."""
         return guarded(self._episode.expert)
 
+    def picture(self) -> bytes:
+        """The world as a PNG; empty where there is none."""
+        return guarded(self._episode.picture)
+
+    def detail(self) -> dict[str, Any]:
+        """Facts about the state, as JSON values."""
+        return guarded(self._episode.detail)
+
+    def close(self) -> None:
+        """Give back what the episode holds."""
+        guarded(self._episode.close)
+
     def render(self) -> str:
         """The world as text for people."""
         return guarded(self._episode.render)
+
+    def _play(self, action: str) -> StepResult:
+        """In the call formats an action is a call, and one that means nothing changes nothing."""
+        if self._functions is None:
+            return self._episode.step(action)
+        call = read(action)
+        try:
+            meant = self._functions.action(call) if call else ""
+        except ValueError as mistake:
+            return self._unread(str(mistake))
+        return self._episode.step(meant) if meant else self._unread("Could not read the call.")
+
+    def _unread(self, why: str) -> StepResult:
+        return StepResult(observation=why, score=self._last.score, is_malformed=True)
 
 
 def guarded(call: Callable[[], T]) -> T:

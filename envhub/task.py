@@ -7,7 +7,8 @@ from pydantic import Field
 from common.errors import ConfigurationError
 from common.trajectory import Record
 
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "unseen"]
+"""`unseen`: held-out tasks in surroundings that no training task has; empty where there are none."""
 SPLITS: tuple[str, ...] = get_args(Split)
 
 
@@ -18,6 +19,8 @@ class Task(Record):
     split: Split
     depth: int = Field(default=0, ge=0)
     """How many layers of sub-goals it has, where the environment knows; 0 where it does not."""
+    kind: str = Field(default="", max_length=100)
+    """The type of the task, where the environment has types; few per environment."""
 
 
 def select(tasks: tuple[Task, ...], depths: tuple[int, ...] = (), limit: int = 0) -> tuple[Task, ...]:
@@ -27,9 +30,8 @@ def select(tasks: tuple[Task, ...], depths: tuple[int, ...] = (), limit: int = 0
 
 
 def checked_split(split: str) -> Split:
-    """The split itself; ConfigurationError when it is neither train nor test."""
-    if split == "train":
-        return "train"
-    if split == "test":
-        return "test"
-    raise ConfigurationError(f"split = {split!r}: unknown; allowed are {', '.join(SPLITS)}")
+    """The split itself; ConfigurationError when it is none of `SPLITS`."""
+    match split:
+        case "train" | "test" | "unseen":
+            return split
+    raise ConfigurationError(f"split = {split[:80]!r}: unknown; allowed are {', '.join(SPLITS)}")

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from common.action_format import ACTION_FORMATS
@@ -18,7 +19,10 @@ from envhub.environment import Environment
 from envhub.frames import GREETING, encode, receive
 from envhub.refusal import HubRefusal
 from envhub.session import Session, guarded
-from envhub.task import checked_split, select
+from envhub.task import SPLITS, checked_split, select
+
+_PLAYS = ("step", "actions", "render", "picture", "detail")
+"""Operations after whose fault the session is of no more use."""
 
 FindEnvironment = Callable[[str], Environment]
 
@@ -38,6 +42,8 @@ class SessionHost:
             "observation": lambda identity: self._session(identity).observation,
             "actions": lambda identity: self._session(identity).actions(),
             "render": lambda identity: self._session(identity).render(),
+            "picture": lambda identity: self._session(identity).picture(),
+            "detail": lambda identity: self._session(identity).detail(),
             "close": self._close,
         }
 
@@ -47,8 +53,8 @@ class SessionHost:
         try:
             return [number, "", guarded(lambda: self._operations[operation](*arguments))]
         except HubRefusal as refusal:
-            if refusal.code == "environment_fault" and operation in ("step", "actions", "render"):
-                self._sessions.pop(arguments[0], None)
+            if refusal.code == "environment_fault" and operation in _PLAYS:
+                self._forget(arguments[0])
             return [number, refusal.code, refusal.message]
 
     def _environments(self) -> list[dict[str, Any]]:
@@ -59,7 +65,8 @@ class SessionHost:
             environment = self._environment(name)
         except HubRefusal as refusal:
             return {"name": name, "is_available": False, "reason": refusal.message}
-        splits = {split: environment.tasks(split) for split in ("train", "test")}
+        splits = {split: environment.tasks(checked_split(split)) for split in SPLITS}
+        listed = [task for tasks in splits.values() for task in tasks]
         return {
             "name": name,
             "is_available": True,
@@ -67,7 +74,11 @@ class SessionHost:
             "action_formats": ACTION_FORMATS,
             "num_train": len(splits["train"]),
             "num_test": len(splits["test"]),
-            "depths": sorted({task.depth for tasks in splits.values() for task in tasks}),
+            "num_unseen": len(splits["unseen"]),
+            "depths": sorted({task.depth for task in listed}),
+            "kinds": sorted({task.kind for task in listed} - {""}),
+            "has_expert": environment.has_expert,
+            "source": environment.source,
         }
 
     def _tasks(self, name: str, split: str, depths: list[int], limit: int) -> list[dict[str, Any]]:
@@ -95,7 +106,13 @@ class SessionHost:
         return self._session(identity).step(index, action).model_dump()
 
     def _close(self, identity: str) -> None:
-        self._sessions.pop(identity, None)
+        if session := self._sessions.pop(identity, None):
+            session.close()
+
+    def _forget(self, identity: str) -> None:
+        """What broke once may break again while it is closed; it is gone all the same."""
+        with suppress(HubRefusal):
+            self._close(identity)
 
     def _environment(self, name: str) -> Environment:
         try:

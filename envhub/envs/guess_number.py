@@ -4,8 +4,9 @@ import re
 from functools import cache
 from random import Random
 
-from common.action_format import ACTION_FORMATS, checked, malformed_reply
-from envhub.environment import ExpertMove, StepResult, unknown_task, words
+from envhub.environment import Environment, Episode, ExpertMove, StepResult, prompt_words, unknown_task
+from envhub.functions import Function, Functions, Parameter
+from envhub.instructions import instructions
 from envhub.task import Split, Task
 
 HIGHEST = 64
@@ -14,16 +15,19 @@ NUM_TEST = 20
 
 _GUESS = re.compile(r"guess ([0-9]{1,3})")
 _OPENING = f"I think of a number between 1 and {HIGHEST}."
-_ANSWER = {"plain": "Write: guess N", "react": "Write:\nThought: your reasoning\nAction: guess N"}
 _REFUSAL = "Not a guess. Write: guess N"
-_TEMPLATES = f"{_OPENING} Correct. Higher. Lower. {_REFUSAL} Thought: Action: The middle of and ."
+_TEMPLATES = f"{_OPENING} Correct. Higher. Lower. {_REFUSAL} The middle of and ."
+_FUNCTIONS = Functions(
+    Function("guess", "guess {number}", "name a number", (Parameter("number", "integer", "your guess"),))
+)
 
 
-class GuessNumber:
+class GuessNumber(Environment):
     """A few turns: bisection needs at most 7. Task and seed choose the number."""
 
     name = "guess_number"
     horizon = 10
+    functions = _FUNCTIONS
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """The last `NUM_TEST` of `NUM_TASKS` names are the test split."""
@@ -43,17 +47,15 @@ class GuessNumber:
 
     def instructions(self, action_format: str) -> str:
         """The rules in one line."""
-        return f"Guess the hidden number. {_ANSWER[checked(action_format)]}"
+        return instructions("Guess the hidden number.", _FUNCTIONS, action_format)
 
     def vocabulary(self) -> tuple[str, ...]:
         """Some words, and the numbers that the grammar allows."""
-        found = {str(number) for number in range(1000)} | set(words(_TEMPLATES))
-        for action_format in ACTION_FORMATS:
-            found.update(words(self.instructions(action_format)), words(malformed_reply(action_format)))
-        return tuple(sorted(found))
+        numbers = {str(number) for number in range(1000)}
+        return tuple(sorted(numbers | prompt_words(self, [_TEMPLATES])))
 
 
-class GuessEpisode:
+class GuessEpisode(Episode):
     """Reward 1 when the number is named; anything but `guess N` is malformed."""
 
     def __init__(self, hidden: int) -> None:

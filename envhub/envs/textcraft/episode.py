@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from envhub.environment import ExpertMove, StepResult
+from envhub.environment import Episode, ExpertMove, StepResult
 from envhub.envs.textcraft.engine import MAX_AMOUNT, Inventory, describe, match_recipe, play
 from envhub.envs.textcraft.expert import next_move
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
@@ -23,7 +23,7 @@ class CraftingTask:
         return f"Crafting commands:\n{shown}\n\nGoal: craft {self.goal}."
 
 
-class CraftingEpisode:
+class CraftingEpisode(Episode):
     """Reward 1 and termination when the goal is crafted, 0 before; the score is the reward so far."""
 
     def __init__(self, task: CraftingTask) -> None:

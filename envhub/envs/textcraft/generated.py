@@ -4,9 +4,9 @@ import re
 from functools import cache, lru_cache
 
 from common.action_format import checked
-from envhub.environment import unknown_task
+from envhub.environment import Environment, unknown_task
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
-from envhub.envs.textcraft.texts import SHORT_RULES, instructions, vocabulary
+from envhub.envs.textcraft.texts import FUNCTIONS, SHORT_RULES, instructions, vocabulary
 from envhub.envs.textcraft.worlds import MAX_DEPTH, WORDS, World, make_world
 from envhub.task import Split, Task
 
@@ -22,15 +22,16 @@ MAX_AMOUNT = 99
 _NAME = re.compile(rf"d([1-{MAX_DEPTH}])-([0-9]{{6}})")
 
 
-class GeneratedTextCraft:
+class GeneratedTextCraft(Environment):
     """A million worlds of each depth; the task is the world, and the seed changes nothing."""
 
     name = "textcraft_generated"
     horizon = 30
+    functions = FUNCTIONS
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """The listed worlds, depth by depth in turn."""
-        return _tasks(split)
+        return () if split == "unseen" else _tasks(split)
 
     def task(self, name: str) -> Task:
         """Any world, listed or not: `d2-000123` is world 123 of depth 2."""
@@ -51,7 +52,7 @@ class GeneratedTextCraft:
 
     def vocabulary(self) -> tuple[str, ...]:
         """A few hundred words."""
-        return vocabulary(WORDS, SHORT_RULES, MAX_AMOUNT)
+        return vocabulary(self, WORDS, MAX_AMOUNT)
 
 
 # The members of a group play the same world at the same time.

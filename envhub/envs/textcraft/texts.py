@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
-from common.action_format import ACTION_FORMATS, checked, malformed_reply
-from envhub.environment import words
+from common.action_format import CALL_FORMATS, checked
+from envhub.environment import Environment, prompt_words
+from envhub.functions import Function, Functions, Parameter
+from envhub.instructions import ANSWER
+from envhub.instructions import instructions as call_instructions
 
 RULES = """You are given a few crafting commands and a goal. Craft the goal item.
 Every turn you write one action:
@@ -14,32 +17,47 @@ A command may name a kind of item such as planks: use one item of that kind, suc
 
 SHORT_RULES = "Craft the goal. Actions: get N item, craft N item using N item, inventory."
 
-_ANSWER = {
-    "plain": "Write the action alone, on one line.",
-    "react": "Write your reasoning and one action:\nThought: your reasoning\nAction: your action",
-}
+FUNCTIONS = Functions(
+    Function(
+        "get",
+        "get {count} {item}",
+        "fetch pieces of an item that no command crafts",
+        (Parameter("count", "integer", "how many pieces"), Parameter("item", "string", "the item's name")),
+    ),
+    Function(
+        "craft",
+        "craft {count} {item} using {ingredients}",
+        "craft with pieces you hold, exactly as a command says",
+        (
+            Parameter("count", "integer", "how many pieces the command makes"),
+            Parameter("item", "string", "what is crafted"),
+            Parameter("ingredients", "string", "such as 2 oak planks, 1 stick"),
+        ),
+    ),
+    Function("inventory", "inventory", "show what you hold"),
+)
+_CALL_RULES = """You are given a few crafting commands and a goal. Craft the goal item.
+A command may name a kind of item such as planks: use one item of that kind, such as oak planks."""
 
 # Every sentence that the engine, the episode and the expert fill in, without what they fill in.
 _TEMPLATES = """Crafting commands:
 craft using , Goal: craft .
 get inventory Inventory: [] () You are not carrying anything.
 Got Crafted Could not find Could not find enough items to craft Could not find a valid recipe for
-Could not execute I need . I can craft . Thought: Action:"""
+Could not execute I need . I can craft ."""
 
 
 def instructions(rules: str, action_format: str) -> str:
-    """The rules, and how to write an action."""
-    return f"{rules}\n{_ANSWER[checked(action_format)]}"
+    """The rules, and how to write an action; calls are explained by what the functions say of themselves."""
+    if checked(action_format) in CALL_FORMATS:
+        return call_instructions(_CALL_RULES, FUNCTIONS, action_format)
+    return f"{rules}\n{ANSWER[action_format]}"
 
 
-def vocabulary(names: Iterable[str], rules: str, max_number: int) -> tuple[str, ...]:
+def vocabulary(environment: Environment, names: Iterable[str], max_number: int) -> tuple[str, ...]:
     """Sorted words of every text around items of these `names`, and the numbers up to `max_number`."""
-    found = set(words(_TEMPLATES)) | {str(number) for number in range(max_number + 1)}
-    for action_format in ACTION_FORMATS:
-        found.update(words(instructions(rules, action_format)))
-        found.update(words(malformed_reply(action_format)))
-    for name in names:
-        found.update(words(name))
+    found = prompt_words(environment, [_TEMPLATES, *names])
+    found.update(str(number) for number in range(max_number + 1))
     # A refused action is repeated in lower case.
     found.update(word.lower() for word in tuple(found))
     return tuple(sorted(found))

@@ -10,10 +10,10 @@ from random import Random
 from typing import Final
 
 from common.action_format import checked
-from envhub.environment import unknown_task
+from envhub.environment import Environment, unknown_task
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
-from envhub.envs.textcraft.texts import SHORT_RULES, instructions, vocabulary
+from envhub.envs.textcraft.texts import FUNCTIONS, SHORT_RULES, instructions, vocabulary
 from envhub.task import Split, Task
 
 MATERIALS: Final = tuple(
@@ -75,11 +75,12 @@ MAX_AMOUNT: Final = 20
 """The most pieces of one item that can be fetched."""
 
 
-class WorkshopTextCraft:
+class WorkshopTextCraft(Environment):
     """528 goals, `d2-oak-ladder`; the seed chooses the distractors and the order of the commands."""
 
     name = "textcraft_workshop"
     horizon = 20
+    functions = FUNCTIONS
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """Goals in a frozen order by hash."""
@@ -104,7 +105,7 @@ class WorkshopTextCraft:
     def vocabulary(self) -> tuple[str, ...]:
         """About two hundred words."""
         names = (*_book().by_output, *_book().by_ingredient)
-        return vocabulary(names, SHORT_RULES, MAX_AMOUNT)
+        return vocabulary(self, names, MAX_AMOUNT)
 
 
 @cache
