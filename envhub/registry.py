@@ -28,6 +28,7 @@ _ENVIRONMENTS = {
 _SCHEMES = {
     "agentgym": "envhub.agentgym.backend:AgentGymBackend",
     "gymnasium": "envhub.adapters.gymnasium_adapter:GymnasiumAdapter",
+    "maze_grid": "envhub.envs.maze.imported:MazeGrids",
     "openenv": "envhub.adapters.openenv_adapter:OpenEnvAdapter",
     "verifiers": "envhub.adapters.verifiers_adapter:VerifiersAdapter",
 }
