@@ -1,46 +1,70 @@
-"""What clients send: validated before anything happens."""
+"""What clients send: validated before anything happens, and described at `/openapi.json`."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator
 
 from common.action_format import ActionFormat
 from common.config import Section
+from envhub.task import Split
 
 _MAX_SEED = 2**63 - 1
 
 
-class CreateBody(Section):
-    """POST /v1/sessions."""
+class Sent(Section):
+    """A body or a query; the text below each field is its description."""
 
-    environment: str = Field(min_length=1, max_length=200)
-    task: str = Field(min_length=1, max_length=200)
-    seed: int = Field(default=0, ge=-_MAX_SEED, le=_MAX_SEED)
-    action_format: ActionFormat = "plain"
-    """Which instructions to answer with; actions arrive already parsed."""
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class StepBody(Section):
-    """POST /v1/sessions/{id}/step."""
+class CreateBody(Sent):
+    """Which task to play, and in which form actions will come."""
 
-    index: int = Field(ge=0, le=1_000_000_000)
-    """The turn, from 0; the same turn again is answered from memory."""
-    action: str
+    environment: str = Field(min_length=1, max_length=200, examples=["textcraft"])
+    """One of the served environments."""
+    task: str = Field(min_length=1, max_length=200, examples=["textcraft_oak_boat"])
+    """A task's name, or the id that AgentGym has for it."""
+    seed: int = Field(default=0, ge=-_MAX_SEED, le=_MAX_SEED, examples=[0])
+    """Same task and seed, same episode."""
+    action_format: ActionFormat = Field(default="plain", examples=["react"])
+    """Which instructions to answer with. Actions arrive parsed; in the call formats they are calls."""
+
+
+class StepBody(Sent):
+    """One action for the next turn."""
+
+    index: int = Field(ge=0, le=1_000_000_000, examples=[0])
+    """The turn, from 0; the same turn again is answered from memory and not played twice."""
+    action: str = Field(examples=["get 2 oak logs"])
+    """Any text; what is no action of the environment gets an observation that says so."""
 
 
 class BatchStep(StepBody):
     """One of the steps of a batch."""
 
-    session: str = Field(min_length=1, max_length=200)
+    session: str = Field(min_length=1, max_length=200, examples=["m3Xc0zq9ZcS8s7yUu1sTaw"])
+    """Which session to step."""
 
 
-class BatchBody(Section):
-    """POST /v1/step."""
+class BatchBody(Sent):
+    """Steps of many sessions, answered in the same order."""
 
     steps: tuple[BatchStep, ...] = Field(min_length=1, max_length=4096)
+    """At most one for each session."""
 
 
-class TaskQuery(Section):
-    """The query of GET /v1/environments/{name}/tasks."""
+class TaskQuery(Sent):
+    """Which tasks to list."""
 
-    split: str = "train"
-    depths: tuple[int, ...] = ()
-    limit: int = Field(default=0, ge=0)
+    split: Split = "train"
+    """A set of tasks; the sets share none."""
+    depths: tuple[int, ...] = Field(default=(), examples=[[3, 4]])
+    """Only tasks of these depths, separated by commas; none means all."""
+    limit: int = Field(default=0, ge=0, examples=[100])
+    """At most so many, from the first on; 0 means all."""
+
+    @field_validator("depths", mode="before")
+    @classmethod
+    def _separated(cls, value: Any) -> Any:
+        """In a query they are one text."""
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
