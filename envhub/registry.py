@@ -30,7 +30,10 @@ _SCHEMES = {
     "gymnasium": "envhub.adapters.gymnasium_adapter:GymnasiumAdapter",
     "maze_grid": "envhub.envs.maze.imported:MazeGrids",
     "openenv": "envhub.adapters.openenv_adapter:OpenEnvAdapter",
+    "textcraft_commands": "envhub.envs.textcraft.lists:ListedTextCraft",
+    "textcraft_recipes": "envhub.envs.textcraft.environment:TextCraft",
     "verifiers": "envhub.adapters.verifiers_adapter:VerifiersAdapter",
+    "wordle_words": "envhub.envs.wordle.environment:Wordle",
 }
 """Scheme -> a class made from what stands behind the colon."""
 

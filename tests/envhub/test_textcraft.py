@@ -170,3 +170,28 @@ def test_the_seed_chooses_at_most_ten_distractors() -> None:
     shown = [environment.reset("textcraft_crossbow", seed).observation for seed in range(5)]
     assert len(set(shown)) == 5
     assert all(text.count("\ncraft ") <= needed + 10 for text in shown)
+
+
+def test_an_episode_tells_goal_depth_commands_and_inventory() -> None:
+    episode = registry.environment("textcraft").reset("textcraft_stick", 0)
+    episode.step("get 3 bamboo")
+    detail = episode.detail()
+    assert (detail["goal"], detail["depth"], detail["inventory"]) == ("stick", 1, {"bamboo": 3})
+    assert f"Crafting commands:\n{detail['commands']}\n\nGoal: craft stick." == (
+        registry.environment("textcraft").reset("textcraft_stick", 0).observation
+    )
+
+
+def test_the_expert_makes_every_goal_of_minecraft_within_the_horizon() -> None:
+    environment = registry.environment("textcraft")
+    turns = []
+    for task in (*environment.tasks("train"), *environment.tasks("test")):
+        episode = environment.reset(task.name, 0)
+        result = episode.step(episode.expert().action)
+        turns.append(1)
+        while not result.is_over:
+            result = episode.step(episode.expert().action)
+            turns[-1] += 1
+        assert result.is_success
+    assert len(turns) == 544
+    assert max(turns) == 48 < environment.horizon

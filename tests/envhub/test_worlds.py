@@ -2,8 +2,10 @@
 
 import pytest
 
+from common.action_format import malformed_reply
 from envhub import registry
-from envhub.envs.textcraft.texts import vocabulary
+from envhub.environment import words
+from envhub.envs.textcraft.texts import RULES, SHORT_RULES, TEMPLATES, instructions
 from envhub.envs.textcraft.worlds import MAX_DEPTH, NUM_DISTRACTORS, WORDS, make_world
 from envhub.task import Task
 
@@ -25,7 +27,11 @@ def test_every_world_has_distractors_that_the_goal_does_not_need() -> None:
 def test_every_item_is_one_word_and_no_word_of_the_templates() -> None:
     assert len(set(WORDS)) == len(WORDS)
     assert all(word.isalpha() and word.islower() for word in WORDS)
-    assert not set(WORDS) & set(vocabulary((), "", 0))
+    said = set(words(TEMPLATES))
+    for action_format in ("plain", "react"):
+        for rules in (RULES, SHORT_RULES):
+            said.update(words(instructions(rules, action_format)), words(malformed_reply(action_format)))
+    assert not set(WORDS) & {word.lower() for word in said}
 
 
 def test_an_item_is_made_by_at_most_one_recipe() -> None:

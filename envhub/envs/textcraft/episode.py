@@ -1,6 +1,7 @@
 """One play of a crafting task: the commands, the goal and the inventory."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from envhub.environment import Episode, ExpertMove, StepResult
 from envhub.envs.textcraft.engine import MAX_AMOUNT, Inventory, describe, match_recipe, play
@@ -17,10 +18,14 @@ class CraftingTask:
     commands: tuple[Recipe, ...]
     max_amount: int = MAX_AMOUNT
 
+    @property
+    def shown_commands(self) -> str:
+        """The commands, one a line."""
+        return "\n".join(str(recipe) for recipe in self.commands)
+
     def describe(self) -> str:
         """The first observation."""
-        shown = "\n".join(str(recipe) for recipe in self.commands)
-        return f"Crafting commands:\n{shown}\n\nGoal: craft {self.goal}."
+        return f"Crafting commands:\n{self.shown_commands}\n\nGoal: craft {self.goal}."
 
 
 class CraftingEpisode(Episode):
@@ -78,6 +83,15 @@ class CraftingEpisode(Episode):
         depth = self._task.book.depth(self._task.goal)
         goal = f"Goal: {self._task.goal} (depth {depth}), {state}"
         return f"{goal}\n{describe(self._inventory)}\n\n{self._observation}"
+
+    def detail(self) -> dict[str, Any]:
+        """The goal and its depth, the commands as they were shown, and what is held."""
+        return {
+            "goal": self._task.goal,
+            "depth": self._task.book.depth(self._task.goal),
+            "commands": self._task.shown_commands,
+            "inventory": dict(self._inventory),
+        }
 
     def _concrete(self, recipe: Recipe) -> tuple[Ingredient, ...] | None:
         """The recipe's ingredients as items that are held in full; None when one is short."""

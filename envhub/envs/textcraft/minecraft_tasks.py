@@ -32,8 +32,13 @@ def goal_of(task: Task) -> str:
     return task.name.removeprefix("textcraft_").replace("_", " ")
 
 
+def task_name(goal: str) -> str:
+    """The name of the task that asks for this item."""
+    return f"textcraft_{goal.replace(' ', '_')}"
+
+
 def _task(goal: str, split: Split, depth: int) -> Task:
-    return Task(name=f"textcraft_{goal.replace(' ', '_')}", split=split, depth=depth)
+    return Task(name=task_name(goal), split=split, depth=depth)
 
 
 def _hash(goal: str) -> str:

@@ -39,12 +39,12 @@ FUNCTIONS = Functions(
 _CALL_RULES = """You are given a few crafting commands and a goal. Craft the goal item.
 A command may name a kind of item such as planks: use one item of that kind, such as oak planks."""
 
-# Every sentence that the engine, the episode and the expert fill in, without what they fill in.
-_TEMPLATES = """Crafting commands:
+TEMPLATES = """Crafting commands:
 craft using , Goal: craft .
 get inventory Inventory: [] () You are not carrying anything.
 Got Crafted Could not find Could not find enough items to craft Could not find a valid recipe for
 Could not execute I need . I can craft ."""
+"""Every sentence that the engine, the episode and the expert fill in, without what they fill in."""
 
 
 def instructions(rules: str, action_format: str) -> str:
@@ -56,7 +56,7 @@ def instructions(rules: str, action_format: str) -> str:
 
 def vocabulary(environment: Environment, names: Iterable[str], max_number: int) -> tuple[str, ...]:
     """Sorted words of every text around items of these `names`, and the numbers up to `max_number`."""
-    found = prompt_words(environment, [_TEMPLATES, *names])
+    found = prompt_words(environment, [TEMPLATES, *names])
     found.update(str(number) for number in range(max_number + 1))
     # A refused action is repeated in lower case.
     found.update(word.lower() for word in tuple(found))
