@@ -1,0 +1,1 @@
+"""Environments of other ecosystems by short adapters: Gymnasium, OpenEnv, verifiers."""

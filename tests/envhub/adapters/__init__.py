@@ -1,0 +1,1 @@
+"""Each adapter plays a real environment of a package."""
