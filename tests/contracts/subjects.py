@@ -1,0 +1,54 @@
+"""How thoroughly each environment is examined, by what a step of it costs, and what it need not promise."""
+
+from functools import cache
+from typing import Any, Final
+
+from common.errors import PreflightError
+from envhub import registry
+from envhub.contract import Play, Subject
+
+EFFORTS: Final[dict[str, dict[str, Any]]] = {
+    # Its texts come from a planner's plan over PDDL and from names of things: open, and seconds per game.
+    "alfworld": {"num_played": 8, "num_again": 2, "num_shown": 2, "num_sessions": 8, "covered": 0.99},
+    "babyai": {"num_played": 60, "num_again": 4, "num_shown": 4},
+    "guess_number": {"num_played": 100, "num_shown": 50, "answer": lambda play: last_words(play)[-1]},
+    "maze": {"num_played": 400, "num_shown": 50},
+    # A reset loads a world into a JVM, about a second; its texts are the engine's.
+    "sciworld": {
+        "num_played": 2,
+        "num_again": 1,
+        "num_shown": 1,
+        "num_sessions": 4,
+        "covered": 0.99,
+        "can_recover": False,
+    },
+    # So many tasks of each split are played to the end: of the real TextCraft that is all of them.
+    "textcraft": {"num_played": 444, "num_shown": 50},
+    "textcraft_generated": {"num_played": 444, "num_shown": 50},
+    "textcraft_workshop": {"num_played": 444, "num_shown": 50},
+    # Six guesses leave no room for a few wrong ones.
+    "wordle": {"num_played": 150, "can_recover": False, "answer": lambda play: "".join(last_words(play))},
+}
+
+
+def last_words(play: Play) -> list[str]:
+    """The words of the move that won."""
+    return play.actions[-1].split()
+
+
+@cache
+def subject(name: str) -> Subject:
+    """The environment of that name; PreflightError when what backs it is missing here."""
+    return Subject(registry.environment(name), name, **EFFORTS.get(name, {}))
+
+
+def missing(name: str) -> str:
+    """Why the environment cannot be made here, in the words of its PreflightError; empty when it can."""
+    try:
+        subject(name)
+    except PreflightError as error:
+        # A module of our own that cannot be imported is a fault of ours, not of the machine.
+        if "cannot be imported" in str(error):
+            raise
+        return str(error)
+    return ""
