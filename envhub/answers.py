@@ -25,7 +25,7 @@ class EnvironmentInfo(Answer):
     """What sessions ask for."""
     is_available: bool = Field(examples=[True])
     """Whether it can be played here; when not, `reason` is the only other field."""
-    reason: str = Field(default="", examples=[""])
+    reason: str = ""
     """What is missing, with the command that helps."""
     horizon: int = Field(default=0, examples=[30])
     """Turns that are enough for its longest task, with room for mistakes."""
@@ -39,7 +39,7 @@ class EnvironmentInfo(Answer):
     """Tasks of the split `unseen`: in surroundings that no training task has."""
     depths: tuple[int, ...] = Field(default=(), examples=[[1, 2, 3, 4]])
     """How many layers of sub-goals its tasks have; 0 where it does not know."""
-    kinds: tuple[str, ...] = Field(default=(), examples=[[]])
+    kinds: tuple[str, ...] = ()
     """The types of its tasks, where it has types."""
     has_expert: bool = Field(default=False, examples=[True])
     """Whether it knows how to solve its own tasks."""
@@ -59,7 +59,7 @@ class TaskAnswer(Answer):
 
     name: str = Field(examples=["textcraft_oak_boat"])
     """What sessions ask for."""
-    split: Split
+    split: Split = Field(examples=["test"])
     """The set that it belongs to."""
     depth: int = Field(examples=[3])
     """How many layers of sub-goals it has; 0 where the environment does not know."""
@@ -72,7 +72,7 @@ class TasksAnswer(Answer):
 
     environment: str = Field(examples=["textcraft"])
     """Whose tasks they are."""
-    split: Split
+    split: Split = Field(examples=["test"])
     """The set that they belong to."""
     tasks: tuple[TaskAnswer, ...]
     """In their frozen order: every beginning of the list is a fair sample of it."""

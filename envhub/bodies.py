@@ -56,10 +56,10 @@ class BatchBody(Sent):
 class TaskQuery(Sent):
     """Which tasks to list."""
 
-    split: Split = "train"
+    split: Split = Field(default="train", examples=["test"])
     """A set of tasks; the sets share none."""
     depths: tuple[int, ...] = Field(default=(), examples=[[3, 4]])
-    """Only tasks of these depths, separated by commas; none means all."""
+    """Only tasks of these depths, separated by commas; none means all, and so does a split without depths."""
     limit: int = Field(default=0, ge=0, examples=[100])
     """At most so many, from the first on; 0 means all."""
 

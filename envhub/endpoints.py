@@ -80,11 +80,11 @@ class Endpoint:
     @cached_property
     def codes(self) -> tuple[Code, ...]:
         """Every code that a refusal may have, sorted by status."""
-        found: set[Code] = {"bad_request", *self.own_codes}
+        found: set[Code] = {"bad_request", "foreign_origin", *self.own_codes}
         if not self.is_open:
             found.add("unauthorized")
         if self.method == "POST":
-            found.update(("too_large", "foreign_origin"))
+            found.add("too_large")
         return tuple(sorted(found, key=lambda code: (STATUS[code], code)))
 
 
