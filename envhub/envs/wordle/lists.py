@@ -1,0 +1,66 @@
+"""The words: 2,280 common ones derived from SCOWL, 40 of them for AgentGym's game, or a person's own file."""
+
+import re
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from common.errors import ConfigurationError, PreflightError
+from envhub.envs.wordle.engine import Lexicon, Rules
+
+MAX_WORDS: Final = 5000
+"""Of a person's file: the expert keeps a table of every guess and hidden word, 25 MB at most."""
+
+_WORD = re.compile(r"[a-z](?: ?[a-z]){4}")
+_SHIPPED: Final = {"lmrl": "game_words.txt", "nyt": "words.txt"}
+
+
+@cache
+def shipped(rules: Rules) -> Lexicon:
+    """Pronghorn's own words for these rules."""
+    return Lexicon(read_words(Path(__file__).with_name(_SHIPPED[rules])), rules)
+
+
+@cache
+def imported(file: Path, rules: Rules) -> Lexicon:
+    """A person's words for these rules, in the order of the file."""
+    return Lexicon(read_words(file), rules)
+
+
+def read_words(file: Path) -> tuple[str, ...]:
+    """One word a line, `shire` or `s h i r e`; empty lines are passed over.
+
+    PreflightError when there is no such file. ConfigurationError, with the line, for what is no word of five
+    letters from a to z or has come before; and for fewer than 2 or more than `MAX_WORDS` words.
+    """
+    if not file.is_file():
+        raise PreflightError(
+            f"words {file}: there is no such file; give one with a word of five letters a line"
+        )
+    found: dict[str, int] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        text = line.strip().lower()
+        word = text.replace(" ", "")
+        if text and _WORD.fullmatch(text) is None:
+            raise ConfigurationError(
+                f"words, line {number}: {text[:60]!r}: allowed is one word of five letters from a to z"
+            )
+        if word in found:
+            raise ConfigurationError(
+                f"words, line {number}: {word!r} stands on line {found[word]} too; allowed once"
+            )
+        if word:
+            found[word] = number
+    if not 2 <= len(found) <= MAX_WORDS:
+        raise ConfigurationError(f"words: {len(found)} words; allowed are 2 to {MAX_WORDS}")
+    return tuple(found)
+
+
+def by_hash(words: tuple[str, ...]) -> tuple[int, ...]:
+    """The indices of the words in a frozen order that tells nothing about them."""
+    return tuple(sorted(range(len(words)), key=lambda index: _rank(words[index])))
+
+
+def _rank(word: str) -> str:
+    return blake2b(f"wordle:nyt:{word}".encode(), digest_size=8).hexdigest()

@@ -1,0 +1,74 @@
+"""What Wordle says: rules, first observations, refusals, and the expert's thoughts."""
+
+from typing import Final
+
+from envhub.envs.wordle.engine import LETTERS, TRIES, Rules
+from envhub.functions import Function, Functions, Parameter
+
+RULES: Final = f"""Find a hidden word of five letters in {TRIES} tries.
+The answer to a guess marks its five letters in order.
+g: the hidden word has this letter at this place.
+y: the hidden word has this letter at another place.
+b: neither of them.
+A guess that is not in the list of words is answered with invalid word, and costs a try too."""
+
+FUNCTIONS: Final = Functions(
+    Function(
+        "guess",
+        "{word}",
+        "guess a word of the list, its letters with spaces between",
+        (Parameter("word", "string", "five letters such as s h i r e"),),
+    )
+)
+INVALID: Final = "invalid word"
+REFUSAL: Final = "Not a guess. Write five letters with spaces between, such as s h i r e"
+
+MAX_LISTED: Final = 100
+"""Lists of so many words are shown in the first observation."""
+
+_OPENING: Final = {
+    "lmrl": "A letter is marked y whenever the hidden word has it elsewhere, however often you write it.",
+    "nyt": "A letter that you write twice is marked g or y twice only if the hidden word has it twice.",
+}
+_LEFT: Final = {1: "One word fits.", 2: "Two words fit."}
+_FEW: Final = 10
+
+
+def spell(word: str) -> str:
+    """`shire` as it is written in the game, `s h i r e`."""
+    return " ".join(word)
+
+
+def opening(words: tuple[str, ...], rules: Rules) -> str:
+    """The first observation: the rules that hold, and the words or their number."""
+    shown = (
+        f"The words of the list: {', '.join(map(spell, words))}."
+        if len(words) <= MAX_LISTED
+        else f"The list has {len(words)} English words."
+    )
+    return f"Let's start Wordle! {_OPENING[rules]}\n{shown}"
+
+
+def thought(guesses: list[tuple[str, str]], num_fitting: int) -> str:
+    """What the answers say so far, and how many words are left."""
+    known = ["_"] * LETTERS
+    for guess, marks in guesses:
+        for place, mark in enumerate(marks):
+            if mark == "g":
+                known[place] = guess[place]
+    marked = [(letter, mark) for guess, marks in guesses for letter, mark in zip(guess, marks, strict=True)]
+    somewhere = {letter for letter, mark in marked if mark == "y"} - set(known)
+    absent = {letter for letter, _ in marked} - {letter for letter, mark in marked if mark != "b"}
+    parts = [f"Known: {' '.join(known)}."]
+    if somewhere:
+        parts.append(f"Somewhere: {' '.join(sorted(somewhere))}.")
+    if absent:
+        parts.append(f"Not: {' '.join(sorted(absent))}.")
+    few = "A few words fit." if num_fitting <= _FEW else "Many words fit."
+    return " ".join([*parts, _LEFT.get(num_fitting, few)])
+
+
+THOUGHTS: Final = (
+    "Known: _ . Somewhere: . Not: . One word fits. Two words fit. A few words fit. Many words fit."
+)
+"""The words of every thought but the letters."""
