@@ -2,17 +2,21 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
 from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
+from envhub.answers import EnvironmentInfo
 from envhub.environment import StepResult
 from envhub.hub import HubSession, references
 from envhub.session import Opening
 from envhub.task import Task
-from envhub.transport import Transport
+from envhub.transport import Transport, reason
+from envhub.wire import Wire
 
 __all__ = ["HubClient", "HubSession", "RemoteSession", "StepResult"]
 
@@ -27,19 +31,27 @@ class RemoteSession:
     def __init__(self, transport: Transport, identity: str, environment: str, opening: Opening) -> None:
         self._transport = transport
         self._path = f"/v1/sessions/{identity}"
-        self._environment = environment
         self._index = 0
+        self.identity = identity
+        self.environment = environment
         self.instructions = opening.instructions
         self.observation = opening.observation
         self.horizon = opening.horizon
 
     async def step(self, action: str) -> StepResult:
         """Play the next turn, at most once. After a fault the session is of no more use."""
-        # Half a surrogate pair is no text and cannot be sent.
-        body = {"index": self._index, "action": action.encode("utf-8", "replace").decode()}
         answer = await self._transport.call(
-            "POST", f"{self._path}/step", throttle=self._environment, json=body
+            "POST", f"{self._path}/step", throttle=(self.environment,), body=self.body(action)
         )
+        return self.heard(answer)
+
+    def body(self, action: str) -> dict[str, Any]:
+        """What the next turn is sent as; the same until it has been heard."""
+        # Half a surrogate pair is no text and cannot be sent.
+        return {"index": self._index, "action": action.encode("utf-8", "replace").decode()}
+
+    def heard(self, answer: Any) -> StepResult:
+        """The result that the hub answered; the turn has been played."""
         self._index += 1
         return _read(StepResult, answer)
 
@@ -62,10 +74,22 @@ class HubClient:
     """
 
     def __init__(
-        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str = ""
+        self,
+        url: str,
+        *,
+        deadline_s: float,
+        calls_per_s: float,
+        max_retries: int,
+        token: str = "",
+        wire: Wire = "json",
     ) -> None:
         self._transport = Transport(
-            url, deadline_s=deadline_s, calls_per_s=calls_per_s, max_retries=max_retries, token=token
+            url,
+            deadline_s=deadline_s,
+            calls_per_s=calls_per_s,
+            max_retries=max_retries,
+            token=token,
+            wire=wire,
         )
 
     async def __aenter__(self) -> Self:
@@ -77,19 +101,46 @@ class HubClient:
 
     async def create(self, task: TaskReference, action_format: str) -> RemoteSession:
         """Begin an episode. A session whose creation was answered but not heard ends by its time to live."""
-        body = {**task.model_dump(), "action_format": action_format}
-        answer = await self._transport.call("POST", "/v1/sessions", throttle=task.environment, json=body)
+        body = {**task.model_dump(exclude={"kind"}), "action_format": action_format}
+        answer = await self._transport.call("POST", "/v1/sessions", throttle=(task.environment,), body=body)
         identity = answer.pop("session", None) if isinstance(answer, dict) else None
         if not isinstance(identity, str):
             raise EnvironmentFault("the hub's answer has no session")
         return RemoteSession(self._transport, identity, task.environment, _read(Opening, answer))
+
+    async def step_many(
+        self, steps: Sequence[tuple[RemoteSession, str]]
+    ) -> list[StepResult | EnvironmentFault]:
+        """Play the next turn of each session with its action, in one call; at most one turn of a session.
+
+        In each place the result, or the fault that befell this session alone. EnvironmentFault when the call
+        itself failed, which counts once against the limit of each environment. ValueError for a session that
+        stands there twice.
+        """
+        if len({session.identity for session, _ in steps}) != len(steps):
+            raise ValueError(
+                "a session stands twice in one batch; its second turn needs the first one's answer"
+            )
+        if not steps:
+            return []
+        sent = [{"session": session.identity, **session.body(action)} for session, action in steps]
+        environments = dict.fromkeys(session.environment for session, _ in steps)
+        answer = await self._transport.call("POST", "/v1/step", throttle=environments, body={"steps": sent})
+        rows = _field(answer, "results")
+        if len(rows) != len(steps):
+            raise EnvironmentFault(f"the hub answered {len(rows)} of {len(steps)} steps")
+        return [_one_of_many(session, row) for (session, _), row in zip(steps, rows, strict=True)]
+
+    async def describe(self, environment: str) -> EnvironmentInfo:
+        """What the hub knows about an environment; EnvironmentFault when it cannot be played there."""
+        return _read(EnvironmentInfo, await self._transport.call("GET", _place(environment)))
 
     async def catalogue(
         self, environment: str, split: str, depths: tuple[int, ...] = (), limit: int = 0
     ) -> list[Task]:
         """Tasks of a split with their depths, in their frozen order."""
         query = {"split": split, "depths": ",".join(map(str, depths)), "limit": str(limit)}
-        answer = await self._transport.call("GET", f"/v1/environments/{environment}/tasks", params=query)
+        answer = await self._transport.call("GET", f"{_place(environment)}/tasks", query=query)
         return [_read(Task, row) for row in _field(answer, "tasks")]
 
     async def tasks(
@@ -100,7 +151,7 @@ class HubClient:
 
     async def vocabulary(self, environment: str) -> list[str]:
         """Every word of the environment, sorted."""
-        answer = await self._transport.call("GET", f"/v1/environments/{environment}/vocabulary")
+        answer = await self._transport.call("GET", f"{_place(environment)}/vocabulary")
         return [str(word) for word in _field(answer, "vocabulary")]
 
     async def healthy(self, deadline_s: float) -> bool:
@@ -110,6 +161,21 @@ class HubClient:
         except EnvironmentFault:
             return False
         return True
+
+
+def _place(environment: str) -> str:
+    return f"/v1/environments/{quote(environment, safe='')}"
+
+
+def _one_of_many(session: RemoteSession, row: Any) -> StepResult | EnvironmentFault:
+    if not isinstance(row, dict):
+        return EnvironmentFault("the hub's answer has a step that is no object")
+    if "error" in row:
+        return EnvironmentFault(f"hub session {session.identity}: {reason(row)}")
+    try:
+        return session.heard({name: value for name, value in row.items() if name != "session"})
+    except EnvironmentFault as fault:
+        return fault
 
 
 def _field(answer: Any, name: str) -> list[Any]:

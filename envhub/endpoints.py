@@ -83,6 +83,9 @@ class Endpoint:
         found: set[Code] = {"bad_request", "foreign_origin", *self.own_codes}
         if not self.is_open:
             found.add("unauthorized")
+        if self.parameters:
+            # A part with a brace or a slash in it is not that path.
+            found.add("unknown_path")
         if self.method == "POST":
             found.add("too_large")
         return tuple(sorted(found, key=lambda code: (STATUS[code], code)))

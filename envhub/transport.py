@@ -1,13 +1,15 @@
-"""One connection pool to one hub: deadlines, limits, retries; JSON in and out, every failure one line."""
+"""One connection pool to one hub: deadlines, limits, retries; every failure is one line."""
 
 import asyncio
 import itertools
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import aiohttp
 from asyncio_throttle import Throttler
 
-from common.errors import EnvironmentFault
+from common.errors import ConfigurationError, EnvironmentFault
+from envhub.wire import CONTENT_TYPES, JSON, MSGPACK, Wire, decode, encode
 
 MAX_CONNECTIONS = 512
 FIRST_BACKOFF_S = 0.05
@@ -38,18 +40,22 @@ class Transport:
     """Calls to one hub over reused connections.
 
     A call is tried `1 + max_retries` times, within `deadline_s` in all (throttling and backoff included),
-    when the connection failed or the hub answered 502, 503 or 504; any other refusal is final. Use it as
-    an async context manager; EnvironmentFault outside.
+    when the connection failed or the hub answered 502, 503 or 504; any other refusal is final. Bodies go
+    out in the form of `wire`, and answers are asked for in it. Use it as an async context manager;
+    EnvironmentFault outside.
     """
 
     def __init__(
-        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str
+        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str, wire: Wire
     ) -> None:
         self._url = url.rstrip("/")
         self._deadline_s = deadline_s
         self._calls_per_s = calls_per_s
         self._max_retries = max_retries
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._content_type = CONTENT_TYPES[wire]
+        self._headers = {"Accept": self._content_type}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._throttlers: dict[str, Throttler] = {}
         self._http: aiohttp.ClientSession | None = None
 
@@ -71,16 +77,21 @@ class Transport:
         method: str,
         path: str,
         *,
-        throttle: str = "",
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        throttle: Collection[str] = (),
         deadline_s: float | None = None,
         max_retries: float | None = None,
-        **request: Any,
     ) -> Any:
-        """The JSON answer; EnvironmentFault when the hub refused, failed or did not answer in time.
+        """The answer; EnvironmentFault when the hub refused, failed or did not answer in time.
 
-        `throttle` names the environment whose limit the call counts against; empty: none. `deadline_s` and
+        `throttle` names the environments whose limits the call counts against. `deadline_s` and
         `max_retries` (inf: until the deadline) replace the client's own.
         """
+        request: dict[str, Any] = {"params": query}
+        if body is not None:
+            request["data"] = encode(body, self._content_type)
+            request["headers"] = {"Content-Type": self._content_type}
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         retries = self._max_retries if max_retries is None else max_retries
         what = f"hub {self._url}: {method} {path}"
@@ -91,12 +102,18 @@ class Transport:
             raise EnvironmentFault(f"{what}: no answer within {limit_s:g} s") from None
 
     async def _persist(
-        self, what: str, method: str, path: str, throttle: str, retries: float, request: dict[str, Any]
+        self,
+        what: str,
+        method: str,
+        path: str,
+        throttle: Collection[str],
+        retries: float,
+        request: dict[str, Any],
     ) -> Any:
         backoff_s = FIRST_BACKOFF_S
         for attempt in itertools.count():
-            if throttle:
-                await self._throttler(throttle).acquire()
+            for name in throttle:
+                await self._throttler(name).acquire()
             try:
                 return await self._try(what, method, path, request)
             except _Again as again:
@@ -111,13 +128,13 @@ class Transport:
             raise EnvironmentFault(f"{what}: the client is closed")
         try:
             async with self._http.request(method, self._url + path, **request) as response:
-                answer = await _json(response)
+                answer = await _answer(response)
                 if response.status == 200:
                     return answer
-                reason = _reason(response.status, answer)
+                refusal = reason(answer) or f"status {response.status}"
                 if response.status in (502, 503, 504):
-                    raise _Again(reason, _retry_after_s(response))
-                raise EnvironmentFault(f"{what}: {reason}")
+                    raise _Again(refusal, _retry_after_s(response))
+                raise EnvironmentFault(f"{what}: {refusal}")
         except aiohttp.InvalidURL as error:
             raise EnvironmentFault(f"{what}: not a URL") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -129,20 +146,23 @@ class Transport:
         return self._throttlers[name]
 
 
-async def _json(response: aiohttp.ClientResponse) -> Any:
+async def _answer(response: aiohttp.ClientResponse) -> Any:
+    """What the hub said, or whoever stands before it; None for a failure without words that can be read."""
+    content_type = MSGPACK if response.content_type == MSGPACK else JSON
     try:
-        return await response.json(content_type=None)
-    except ValueError:
+        return decode(await response.read(), content_type)
+    except ConfigurationError:
         if response.status == 200:
-            raise _Again("the answer is not JSON") from None
+            raise _Again(f"the answer is not {content_type}") from None
         return None
 
 
-def _reason(status: int, answer: Any) -> str:
+def reason(answer: Any) -> str:
+    """Code and message of a refusal; empty for an answer that has none."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         return f"{error.get('code')}: {error['message']}"
-    return f"status {status}"
+    return ""
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float:

@@ -1,4 +1,4 @@
-"""The client against hubs that fail: deadlines, retries, limits, and no step played twice."""
+"""The client against hubs that fail: deadlines, retries, limits, and no step played twice; on either wire."""
 
 import asyncio
 import socket
@@ -14,12 +14,15 @@ from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
 from envhub.client import HubClient
 from envhub.config import HubConfig
-from envhub.server import serving
+from envhub.environment import StepResult
+from envhub.serving import serving
 from envhub.transport import throttler
+from envhub.wire import answer, decode
 
 TASK = TaskReference(environment="guess_number", task="number-001")
-OPENING = {"session": "s", "instructions": "", "observation": "o", "horizon": 3}
+OPENING = {"instructions": "", "observation": "o", "horizon": 3}
 RESULT = {"observation": "r", "reward": 0.5}
+both_wires = pytest.mark.parametrize("wire", ["json", "msgpack"])
 
 
 class FailingHub:
@@ -28,16 +31,20 @@ class FailingHub:
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
         self.indices: list[int] = []
+        self.batches: list[list[dict[str, Any]]] = []
         self.peers: set[Any] = set()
+        self.content_types: set[str] = set()
+        self.num_opened = 0
         self._never = asyncio.Event()
 
     async def open(self, request: web.Request) -> web.Response:
         self._seen(request)
-        return web.json_response(OPENING)
+        self.num_opened += 1
+        return answer(request, {**OPENING, "session": f"s{self.num_opened}"})
 
     async def step(self, request: web.Request) -> web.Response:
         self._seen(request)
-        self.indices.append((await request.json())["index"])
+        self.indices.append((await self._body(request))["index"])
         what = self.script.pop(0) if self.script else "answer"
         if what == "drop":
             assert request.transport is not None
@@ -45,11 +52,27 @@ class FailingHub:
         if what == "hang":
             await self._never.wait()
         if what == "nonsense":
-            return web.json_response({"observation": 3})
+            return answer(request, {"observation": 3})
         if isinstance(what, int):
             error = {"code": "no", "message": "because"}
-            return web.json_response({"error": error}, status=what, headers={"Retry-After": "0"})
-        return web.json_response(RESULT)
+            return answer(request, {"error": error}, what, {"Retry-After": "0"})
+        return answer(request, RESULT)
+
+    async def steps(self, request: web.Request) -> web.Response:
+        """Each step of a batch meets the next of the script."""
+        steps = (await self._body(request))["steps"]
+        self.batches.append(steps)
+        rows: list[Any] = []
+        for step in steps:
+            what = self.script.pop(0) if self.script else "answer"
+            refused = {"error": {"code": "no", "message": "because"}}
+            found = {"answer": RESULT, "refuse": refused, "nonsense": {"observation": 3}}[what]
+            rows.append({"session": step["session"], **found})
+        return answer(request, {"results": rows})
+
+    async def _body(self, request: web.Request) -> Any:
+        self.content_types.add(request.content_type)
+        return decode(await request.read(), request.content_type)
 
     def _seen(self, request: web.Request) -> None:
         assert request.transport is not None
@@ -59,7 +82,13 @@ class FailingHub:
 @asynccontextmanager
 async def client(hub: FailingHub, **changes: Any) -> AsyncIterator[HubClient]:
     application = web.Application()
-    application.add_routes([web.post("/v1/sessions", hub.open), web.post("/v1/sessions/s/step", hub.step)])
+    application.add_routes(
+        [
+            web.post("/v1/sessions", hub.open),
+            web.post("/v1/sessions/{session}/step", hub.step),
+            web.post("/v1/step", hub.steps),
+        ]
+    )
     runner = web.AppRunner(application, shutdown_timeout=0.01, handler_cancellation=True)
     await runner.setup()
     try:
@@ -71,14 +100,18 @@ async def client(hub: FailingHub, **changes: Any) -> AsyncIterator[HubClient]:
         await runner.cleanup()
 
 
+@both_wires
 @pytest.mark.parametrize("failure", ["drop", 502, 503, 504])
-async def test_a_step_that_did_not_get_through_is_sent_again_with_the_same_index(failure: Any) -> None:
+async def test_a_step_that_did_not_get_through_is_sent_again_with_the_same_index(
+    failure: Any, wire: str
+) -> None:
     hub = FailingHub("answer", failure, failure)
-    async with client(hub) as made:
+    async with client(hub, wire=wire) as made:
         session = await made.create(TASK, "plain")
         for _ in range(3):
             assert (await session.step("guess 1")).reward == 0.5
     assert hub.indices == [0, 1, 1, 1, 2]
+    assert hub.content_types == {f"application/{wire}"}
 
 
 async def test_retries_are_bounded_and_the_fault_is_one_line() -> None:
@@ -91,10 +124,11 @@ async def test_retries_are_bounded_and_the_fault_is_one_line() -> None:
     assert len(hub.indices) == 3
 
 
+@both_wires
 @pytest.mark.parametrize("status", [400, 401, 404, 409, 410, 500])
-async def test_a_final_refusal_is_a_fault_at_once(status: int) -> None:
+async def test_a_final_refusal_is_a_fault_at_once(status: int, wire: str) -> None:
     hub = FailingHub(status)
-    async with client(hub) as made:
+    async with client(hub, wire=wire) as made:
         session = await made.create(TASK, "plain")
         with pytest.raises(EnvironmentFault, match="no: because"):
             await session.step("guess 1")
@@ -113,6 +147,39 @@ async def test_an_answer_that_is_no_result_is_a_fault() -> None:
         session = await made.create(TASK, "plain")
         with pytest.raises(EnvironmentFault, match="not a StepResult"):
             await session.step("guess 1")
+
+
+async def test_a_batch_has_a_result_or_a_fault_in_every_place() -> None:
+    hub = FailingHub("answer", "refuse", "nonsense", "answer")
+    async with client(hub) as made:
+        sessions = [await made.create(TASK, "plain") for _ in range(4)]
+        found = await made.step_many([(session, "guess 1") for session in sessions])
+        assert [isinstance(one, EnvironmentFault) for one in found] == [False, True, True, False]
+        assert isinstance(found[0], StepResult)
+        assert found[0].reward == 0.5
+        assert str(found[1]) == "hub session s2: no: because"
+        again = await made.step_many([(sessions[3], "guess \ud800"), (sessions[0], "guess 3")])
+        assert not any(isinstance(one, EnvironmentFault) for one in again)
+    assert [(step["session"], step["index"]) for step in hub.batches[0]] == [
+        ("s1", 0),
+        ("s2", 0),
+        ("s3", 0),
+        ("s4", 0),
+    ]
+    assert hub.batches[1] == [
+        {"session": "s4", "index": 1, "action": "guess ?"},
+        {"session": "s1", "index": 1, "action": "guess 3"},
+    ]
+
+
+async def test_a_batch_has_at_most_one_turn_of_a_session_and_may_be_empty() -> None:
+    hub = FailingHub()
+    async with client(hub) as made:
+        session = await made.create(TASK, "plain")
+        with pytest.raises(ValueError, match="stands twice"):
+            await made.step_many([(session, "guess 1"), (session, "guess 2")])
+        assert await made.step_many([]) == []
+    assert hub.batches == []
 
 
 async def test_calls_in_a_row_share_one_connection() -> None:
@@ -149,10 +216,12 @@ async def test_closing_never_raises() -> None:
     await session.close()
 
 
-async def test_a_whole_episode_over_the_real_hub() -> None:
+@both_wires
+async def test_a_whole_episode_over_the_real_hub(wire: Any) -> None:
+    settings = {"deadline_s": 10.0, "calls_per_s": 2000.0, "max_retries": 1}
     async with (
         serving(HubConfig(), token="sesame") as server,
-        HubClient(server.url, deadline_s=10, calls_per_s=2000, max_retries=1, token="sesame") as made,
+        HubClient(server.url, **settings, token="sesame", wire=wire) as made,
     ):
         assert await made.healthy(1.0)
         assert [task.depth for task in await made.catalogue("textcraft", "test", (4,))] == [4, 4]
@@ -165,6 +234,24 @@ async def test_a_whole_episode_over_the_real_hub() -> None:
         await session.close()
         with pytest.raises(EnvironmentFault, match="unknown_session"):
             await session.step("guess 3")
+
+
+@both_wires
+async def test_the_real_hub_describes_environments_and_steps_many_sessions(wire: Any) -> None:
+    settings = {"deadline_s": 30.0, "calls_per_s": 2000.0, "max_retries": 1}
+    async with serving(HubConfig()) as server, HubClient(server.url, **settings, wire=wire) as made:
+        about = await made.describe("guess_number")
+        assert (about.is_available, about.num_train) == (True, 80)
+        with pytest.raises(EnvironmentFault, match="unknown_environment"):
+            await made.describe("a/b c")
+        sessions = [await made.create(TASK, "plain") for _ in range(3)]
+        await sessions[1].close()
+        first, closed, last = await made.step_many([(session, "guess 1") for session in sessions])
+        assert first == last
+        assert isinstance(first, StepResult)
+        assert not first.is_malformed
+        assert "unknown_session" in str(closed)
+        assert (await sessions[0].step("guess 2")) == (await sessions[2].step("guess 2"))
 
 
 async def test_under_its_limit_the_throttler_does_not_delay() -> None:
