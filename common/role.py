@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from common.config import load
@@ -24,15 +25,22 @@ def run_role(
     *,
     process: str = "",
     arguments: Sequence[str] | None = None,
+    shortcuts: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Read `CONFIG.toml... [--section.field=value...]` as a `kind` and do the role's `work`; the exit code.
 
-    `process` names the process in its log (default: the role), `arguments` replace those of this process. A
+    `process` names the process in its log (default: the role), `arguments` replace those of this process.
+    `shortcuts` are short options by the setting that they stand for; with them no file is needed. A
     PronghornError becomes the line `pronghorn ROLE: ...` on stderr and its exit code.
     """
     parser = argparse.ArgumentParser(prog=f"pronghorn {role}")
-    parser.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
+    parser.add_argument("config", nargs="*" if shortcuts else "+", type=Path, metavar="CONFIG.toml")
+    for name, setting in shortcuts.items():
+        parser.add_argument(f"--{name}", help=f"--{setting}")
     known, overrides = parser.parse_known_args(arguments)
+    for name, setting in shortcuts.items():
+        if (value := getattr(known, name)) is not None:
+            overrides.append(f"--{setting}={value}")
     try:
         config = load(kind, known.config, overrides)
         configure_logging(process or role)

@@ -1,7 +1,7 @@
 """Sections that every role of a run reads: which run, which tasks, which monitors."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,12 +34,21 @@ class TaskConfig(Section):
     """Which environment is played, and which of its tasks."""
 
     environment: str = "textcraft"
+    mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Several environments in one run, each with its share of the groups; empty: `environment` alone."""
     action_format: ActionFormat = "react"
     """`plain`: the whole text is the action; `react`: Thought, then `Action:`; the others: one call."""
     depths: tuple[int, ...] = ()
     """Only tasks of these depths, where the environment knows depths; empty: all."""
     num_train: int = Field(default=0, ge=0)
-    """The first so many tasks of the train split; 0: all of them."""
+    """The first so many tasks of each environment's train split; 0: all of them."""
+    heldout_split: Literal["test", "unseen"] = "test"
+    """`unseen`: surroundings that no training task has, where the environment has such tasks."""
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Every environment that is played."""
+        return tuple(self.mixture) or (self.environment,)
 
 
 class MonitorConfig(Section):

@@ -91,6 +91,8 @@ class TaskReference(Record):
     environment: str
     task: str
     seed: int = 0
+    kind: str = ""
+    """The type of the task, for counting by type; not part of its identity."""
 
 
 class Trajectory(Record):

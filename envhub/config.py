@@ -1,11 +1,28 @@
-"""Where the hub listens, how many workers it has, and what it allows."""
+"""Where the hub listens, which environments it serves from how many workers, and what it allows."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator
 
 from common.config import Section
 
 TOKEN_VARIABLE = "PRONGHORN_HUB_TOKEN"
-"""The environment variable with the bearer token; required when the hub listens beyond this machine."""
+"""The environment variable with the bearer token, or several separated by commas, each with its own sessions;
+required when the hub listens beyond this machine."""
+
+GIB = 1 << 30
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+Dialect = Literal["A", "B", "C", "D"]
+
+
+class PoolConfig(Section):
+    """One environment's own workers; what is left out is as the hub says for all."""
+
+    num_workers: int | None = Field(default=None, ge=1, le=256)
+    step_timeout_s: float | None = Field(default=None, gt=0)
+    max_worker_bytes: int | None = Field(default=None, ge=64 << 20)
+    max_sessions: int | None = Field(default=None, ge=1)
+    """Of this environment; one more is answered 503 with Retry-After."""
 
 
 class HubConfig(Section):
@@ -14,16 +31,51 @@ class HubConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
     """0: a free port chosen by `pronghorn run`."""
+    environments: tuple[str, ...] = ()
+    """Names to serve, started at once; empty: all that are available, each started when it is first used."""
+    backends: dict[str, Url] = Field(default_factory=dict)
+    """Environment -> the URL of an AgentGym server that plays it."""
+    ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
+    """Environment -> a port of its own at whose root it speaks AgentGym's dialect."""
+    dialects: dict[str, Dialect] = Field(default_factory=dict)
+    """Environment -> the AgentGym dialect it speaks, where it is not the one of AgentGym's own."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of web pages that may use the AgentGym dialects; empty: none."""
     num_workers: int = Field(default=1, ge=1, le=256)
-    """Worker processes; sessions are spread over them."""
+    """Worker processes of each environment; its sessions are spread over them."""
+    pools: dict[str, PoolConfig] = Field(default_factory=dict)
+    """Environment -> what differs: num_workers, step_timeout_s, max_worker_bytes, max_sessions."""
     max_sessions: int = Field(default=1024, ge=1)
     """In all; one more is answered 503 with Retry-After."""
     session_ttl_s: float = Field(default=600.0, gt=0)
     """A session nobody has touched for this long is closed."""
     step_timeout_s: float = Field(default=30.0, gt=0)
     """A worker that has not answered a call within this long is killed and replaced."""
+    max_worker_bytes: int = Field(default=4 * GIB, ge=64 << 20)
+    """A worker that, with what it started, holds more memory than this is killed and replaced."""
     max_body_bytes: int = Field(default=1 << 20, ge=1 << 10)
     latency_mean_s: float = Field(default=0.0, ge=0)
     """For benchmarks: every step waits this long on average, drawn from a log-normal distribution."""
     latency_sigma: float = Field(default=1.0, ge=0)
     """Sigma of the log-normal distribution of that wait."""
+
+    @field_validator("environments", mode="before")
+    @classmethod
+    def _from_commas(cls, value: Any) -> Any:
+        """`textcraft,babyai` on a command line."""
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    def pool(self, environment: str) -> PoolConfig:
+        """What holds for the workers of an environment, nothing left out but `max_sessions`."""
+        own = self.pools.get(environment, PoolConfig())
+        return PoolConfig(
+            num_workers=own.num_workers or self.num_workers,
+            step_timeout_s=own.step_timeout_s or self.step_timeout_s,
+            max_worker_bytes=own.max_worker_bytes or self.max_worker_bytes,
+            max_sessions=own.max_sessions,
+        )
+
+    def spec(self, environment: str) -> str:
+        """What the registry knows the environment by: its name, unless an AgentGym server plays it."""
+        url = self.backends.get(environment)
+        return f"agentgym:{environment}@{url}" if url else environment

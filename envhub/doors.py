@@ -1,7 +1,10 @@
 """What stands between the network and the handlers: who may enter, and how a refusal looks."""
 
+import base64
+import binascii
+import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -12,10 +15,18 @@ from envhub.refusal import Code, HubRefusal
 
 RETRY_AFTER_S = 1
 MAX_MESSAGE = 300
+OPEN_PATHS = ("/healthz",)
+"""What needs no token."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_OWNER = web.RequestKey("owner", str)
 _CODES: dict[int, Code] = {404: "unknown_path", 413: "too_large"}
+
+
+def owner(request: web.Request) -> str:
+    """Whose request it is: made from the token that it came with; empty where the hub has no token."""
+    return request.get(_OWNER, "")
 
 
 def structured_errors(metrics: HubMetrics) -> Middleware:
@@ -36,28 +47,61 @@ def structured_errors(metrics: HubMetrics) -> Middleware:
     return middleware
 
 
-def admission(token: str) -> Middleware:
-    """With a token everything but /healthz needs `Authorization: Bearer TOKEN`; bodies must be JSON.
+def admission(tokens: Iterable[str]) -> Middleware:
+    """With tokens everything but `OPEN_PATHS` needs one; without, whoever reaches the hub may play.
 
-    A web page of another origin cannot send JSON without the browser asking first, and the hub never
-    says yes: a page open on this machine cannot play on its loopback hub.
+    `Authorization: Bearer TOKEN`, or the password of Basic authorization, which clients that know no tokens
+    send for `http://any:TOKEN@host:port`.
     """
+    owners = {token: hashlib.sha256(token.encode()).hexdigest()[:16] for token in tokens}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if token and request.path != "/healthz":
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), token.encode()):
+        if owners and request.path not in OPEN_PATHS:
+            given = _given_token(request.headers.get("Authorization", ""))
+            # Every token is compared, in constant time: how long it takes tells nothing.
+            found = [name for token, name in owners.items() if hmac.compare_digest(given, token.encode())]
+            if not found:
                 raise HubRefusal("unauthorized", "this hub needs the header Authorization: Bearer TOKEN")
-        if request.method == "POST" and request.content_type != "application/json":
-            raise HubRefusal("bad_request", "Content-Type: allowed is application/json")
+            request[_OWNER] = found[0]
         return await handler(request)
 
     return middleware
 
 
+def no_foreign_pages(origins: Iterable[str]) -> Middleware:
+    """A web page of another origin cannot play, on a loopback hub either, unless `origins` has its own.
+
+    Browsers name the origin of a page with every request that could change something.
+    """
+    allowed = frozenset(origins)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin", "")
+        if origin and origin not in allowed and origin.partition("://")[2] != request.host:
+            raise HubRefusal("foreign_origin", "pages of this origin may not use the hub (hub.cors_origins)")
+        return await handler(request)
+
+    return middleware
+
+
+def _given_token(header: str) -> bytes:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.encode()
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(value, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
 def _response(refusal: HubRefusal, status: int, metrics: HubMetrics) -> web.Response:
     metrics.refused(refusal.code)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     body = {"error": {"code": refusal.code, "message": refusal.message[:MAX_MESSAGE]}}
-    return web.json_response(body, status=status, headers=headers)
+    response = web.json_response(body, status=status)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response

@@ -74,5 +74,12 @@ class Hub(Protocol):
 
 
 def references(environment: str, tasks: list[Task]) -> list[TaskReference]:
-    """The tasks by name, with seed 0."""
-    return [TaskReference(environment=environment, task=task.name) for task in tasks]
+    """The tasks by name, with seed 0; their kind is the task's own, else its depth."""
+    return [
+        TaskReference(
+            environment=environment,
+            task=task.name,
+            kind=task.kind or (f"depth {task.depth}" if task.depth else ""),
+        )
+        for task in tasks
+    ]

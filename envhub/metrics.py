@@ -1,70 +1,93 @@
-"""What the hub counts, as Prometheus text (exposition format 0.0.4)."""
+"""What the hub counts, as Prometheus text (exposition format 0.0.4), by environment."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+Samples = Iterable[tuple[str, float]]
 
 
 class HubMetrics:
     """Counters since the hub began; labels are environments and refusal codes: few, never free text."""
 
     def __init__(self) -> None:
-        self._sessions: Counter[str] = Counter()
-        self._steps: Counter[str] = Counter()
+        self._opened: Counter[str] = Counter()
+        self._expired: Counter[str] = Counter()
+        self._faults: Counter[tuple[str, str]] = Counter()
         self._refusals: Counter[str] = Counter()
-        self._expired = 0
-        self._buckets: Counter[float] = Counter()
-        self._total_s = 0.0
+        self._buckets: dict[str, Counter[float]] = {}
+        self._total_s: dict[str, float] = {}
 
     def session_opened(self, environment: str) -> None:
         """A session began."""
-        self._sessions[environment] += 1
+        self._opened[environment] += 1
 
-    def session_expired(self) -> None:
+    def session_expired(self, environment: str) -> None:
         """A session outlived its time to live."""
-        self._expired += 1
+        self._expired[environment] += 1
+
+    def session_faulted(self, environment: str, code: str) -> None:
+        """A session was lost to its environment or its worker."""
+        self._faults[environment, code] += 1
 
     def step_answered(self, environment: str, seconds: float) -> None:
         """A step was answered after so many seconds, waits included."""
-        self._steps[environment] += 1
-        self._total_s += seconds
-        self._buckets[next((edge for edge in BUCKETS_S if seconds <= edge), float("inf"))] += 1
+        edge = next((edge for edge in BUCKETS_S if seconds <= edge), float("inf"))
+        self._buckets.setdefault(environment, Counter())[edge] += 1
+        self._total_s[environment] = self._total_s.get(environment, 0.0) + seconds
 
     def refused(self, code: str) -> None:
         """A call was refused, faults included."""
         self._refusals[code] += 1
 
-    def render(self, *, num_sessions: int, num_workers: int, num_lost_workers: int) -> str:
-        """All of it, with the present numbers of sessions and workers."""
+    def render(
+        self, *, sessions: Mapping[str, int], num_workers: int, lost_workers: Mapping[str, int]
+    ) -> str:
+        """All of it, with the sessions in play, the workers up and those lost so far."""
         lines = [
-            *_metric("pronghorn_hub_sessions", "gauge", [("", num_sessions)]),
-            *_metric("pronghorn_hub_workers", "gauge", [("", num_workers)]),
-            *_metric("pronghorn_hub_workers_lost_total", "counter", [("", num_lost_workers)]),
-            *_metric("pronghorn_hub_sessions_expired_total", "counter", [("", self._expired)]),
-            *_metric(
-                "pronghorn_hub_sessions_opened_total", "counter", _labelled("environment", self._sessions)
-            ),
-            *_metric("pronghorn_hub_steps_total", "counter", _labelled("environment", self._steps)),
-            *_metric("pronghorn_hub_refusals_total", "counter", _labelled("code", self._refusals)),
-            *_metric("pronghorn_hub_step_seconds", "histogram", self._histogram()),
+            *_metric("sessions", "gauge", _by_environment(sessions)),
+            *_metric("workers", "gauge", [("", num_workers)]),
+            *_metric("workers_lost_total", "counter", _by_environment(lost_workers)),
+            *_metric("sessions_opened_total", "counter", _by_environment(self._opened)),
+            *_metric("sessions_expired_total", "counter", _by_environment(self._expired)),
+            *_metric("faults_total", "counter", self._fault_samples()),
+            *_metric("refusals_total", "counter", _labelled("code", self._refusals)),
+            *_metric("step_seconds", "histogram", self._histograms()),
         ]
         return "\n".join(lines) + "\n"
 
-    def _histogram(self) -> Iterable[tuple[str, float]]:
-        below = 0
-        for edge in BUCKETS_S:
-            below += self._buckets[edge]
-            yield f'_bucket{{le="{edge:g}"}}', below
-        total = self._buckets.total()
-        yield '_bucket{le="+Inf"}', total
-        yield "_sum", self._total_s
-        yield "_count", total
+    def _fault_samples(self) -> Samples:
+        return [
+            (f'{{environment="{_escaped(name)}",code="{code}"}}', count)
+            for (name, code), count in sorted(self._faults.items())
+        ]
+
+    def _histograms(self) -> Samples:
+        for environment in sorted(self._buckets):
+            counts, below = self._buckets[environment], 0
+            label = f'environment="{_escaped(environment)}"'
+            for edge in BUCKETS_S:
+                below += counts[edge]
+                yield f'_bucket{{{label},le="{edge:g}"}}', below
+            yield f'_bucket{{{label},le="+Inf"}}', counts.total()
+            yield f"_sum{{{label}}}", self._total_s[environment]
+            yield f"_count{{{label}}}", counts.total()
 
 
-def _labelled(label: str, counts: Counter[str]) -> Iterable[tuple[str, float]]:
-    return [(f'{{{label}="{value}"}}', counts[value]) for value in sorted(counts)]
+def _by_environment(counts: Mapping[str, int]) -> Samples:
+    return _labelled("environment", counts)
 
 
-def _metric(name: str, kind: str, samples: Iterable[tuple[str, float]]) -> list[str]:
-    return [f"# TYPE {name} {kind}", *(f"{name}{suffix} {value:g}" for suffix, value in samples)]
+def _labelled(label: str, counts: Mapping[str, int]) -> Samples:
+    return [(f'{{{label}="{_escaped(value)}"}}', counts[value]) for value in sorted(counts)]
+
+
+def _escaped(value: str) -> str:
+    """As label values must be: the names of other packages' environments may hold anything."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _metric(name: str, kind: str, samples: Samples) -> list[str]:
+    full = f"pronghorn_hub_{name}"
+    return [f"# TYPE {full} {kind}", *(f"{full}{suffix} {value:g}" for suffix, value in samples)]

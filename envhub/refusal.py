@@ -7,6 +7,7 @@ from common.errors import PronghornError
 Code = Literal[
     "bad_request",
     "unauthorized",
+    "foreign_origin",
     "unknown_environment",
     "unknown_task",
     "unknown_session",
@@ -18,6 +19,7 @@ Code = Literal[
     "environment_fault",
     "worker_hung",
     "worker_died",
+    "worker_too_large",
     "too_large",
     "hub_full",
     "hub_draining",
@@ -27,6 +29,7 @@ Code = Literal[
 STATUS: Final[dict[str, int]] = {
     "bad_request": 400,
     "unauthorized": 401,
+    "foreign_origin": 403,
     "unknown_environment": 404,
     "unknown_task": 404,
     "unknown_session": 404,
@@ -38,6 +41,7 @@ STATUS: Final[dict[str, int]] = {
     "environment_fault": 410,
     "worker_hung": 410,
     "worker_died": 410,
+    "worker_too_large": 410,
     "too_large": 413,
     "hub_full": 503,
     "hub_draining": 503,

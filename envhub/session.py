@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from common.action_format import CALL_FORMATS
 from common.calls import read
-from common.errors import PronghornError
+from common.errors import ConfigurationError, EnvironmentFault, PreflightError
 from common.trajectory import Record, TaskReference
 from envhub.environment import Environment, Episode, ExpertMove, StepResult
 from envhub.refusal import HubRefusal
@@ -68,27 +68,27 @@ class Session:
 
     def actions(self) -> tuple[str, ...]:
         """Hints: some actions that are possible now."""
-        return guarded(self._episode.actions)
+        return guarded(lambda: self._episode.actions())
 
     def expert(self) -> ExpertMove:
         """The expert's next move."""
-        return guarded(self._episode.expert)
+        return guarded(lambda: self._episode.expert())
 
     def picture(self) -> bytes:
         """The world as a PNG; empty where there is none."""
-        return guarded(self._episode.picture)
+        return guarded(lambda: self._episode.picture())
 
     def detail(self) -> dict[str, Any]:
         """Facts about the state, as JSON values."""
-        return guarded(self._episode.detail)
+        return guarded(lambda: self._episode.detail())
 
     def close(self) -> None:
         """Give back what the episode holds."""
-        guarded(self._episode.close)
+        guarded(lambda: self._episode.close())
 
     def render(self) -> str:
         """The world as text for people."""
-        return guarded(self._episode.render)
+        return guarded(lambda: self._episode.render())
 
     def _play(self, action: str) -> StepResult:
         """In the call formats an action is a call, and one that means nothing changes nothing."""
@@ -106,10 +106,15 @@ class Session:
 
 
 def guarded(call: Callable[[], T]) -> T:
-    """Blame is assigned here: what an environment raises while played is its own fault."""
+    """Blame is assigned here: what an environment raises while played is its own fault.
+
+    What a person can put right (ConfigurationError, PreflightError) and what was refused before pass.
+    """
     try:
         return call()
-    except PronghornError:
+    except (HubRefusal, ConfigurationError, PreflightError):
         raise
+    except EnvironmentFault as fault:
+        raise HubRefusal("environment_fault", str(fault)) from fault
     except Exception as error:
         raise HubRefusal("environment_fault", f"the environment raised {type(error).__name__}") from error

@@ -4,22 +4,25 @@ Consumes requests from its socket and answers each in order; waits for nothing e
 end of the socket closes, so no worker outlives its hub. Started by `envhub/workers.py`.
 """
 
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from common.action_format import ACTION_FORMATS
 from common.errors import ConfigurationError, PreflightError
 from common.trajectory import TaskReference
 from envhub import registry
+from envhub.description import describe
 from envhub.environment import Environment
 from envhub.frames import GREETING, encode, receive
 from envhub.refusal import HubRefusal
 from envhub.session import Session, guarded
-from envhub.task import SPLITS, checked_split, select
+from envhub.task import checked_split, select
+
+T = TypeVar("T")
 
 _PLAYS = ("step", "actions", "render", "picture", "detail")
 """Operations after whose fault the session is of no more use."""
@@ -34,7 +37,10 @@ class SessionHost:
         self._find_environment = find
         self._sessions: dict[str, Session] = {}
         self._operations: dict[str, Callable[..., Any]] = {
-            "environments": self._environments,
+            "environments": lambda names: [describe(name, self._find_environment) for name in names],
+            "describe": lambda name: describe(name, self._find_environment),
+            "find_task": self._find_task,
+            "indexed": self._indexed,
             "tasks": self._tasks,
             "vocabulary": self._vocabulary,
             "create": self._create,
@@ -56,30 +62,18 @@ class SessionHost:
             if refusal.code == "environment_fault" and operation in _PLAYS:
                 self._forget(arguments[0])
             return [number, refusal.code, refusal.message]
+        except ConfigurationError as error:
+            return [number, "bad_request", str(error)]
+        except PreflightError as error:
+            return [number, "environment_unavailable", str(error)]
 
-    def _environments(self) -> list[dict[str, Any]]:
-        return [self._describe(name) for name in registry.names()]
+    def _find_task(self, name: str, task: str) -> dict[str, Any]:
+        environment = self._environment(name)
+        return _known(lambda: environment.task(task)).model_dump()
 
-    def _describe(self, name: str) -> dict[str, Any]:
-        try:
-            environment = self._environment(name)
-        except HubRefusal as refusal:
-            return {"name": name, "is_available": False, "reason": refusal.message}
-        splits = {split: environment.tasks(checked_split(split)) for split in SPLITS}
-        listed = [task for tasks in splits.values() for task in tasks]
-        return {
-            "name": name,
-            "is_available": True,
-            "horizon": environment.horizon,
-            "action_formats": ACTION_FORMATS,
-            "num_train": len(splits["train"]),
-            "num_test": len(splits["test"]),
-            "num_unseen": len(splits["unseen"]),
-            "depths": sorted({task.depth for task in listed}),
-            "kinds": sorted({task.kind for task in listed} - {""}),
-            "has_expert": environment.has_expert,
-            "source": environment.source,
-        }
+    def _indexed(self, name: str, index: int) -> dict[str, Any]:
+        environment = self._environment(name)
+        return _known(lambda: environment.indexed(index)).model_dump()
 
     def _tasks(self, name: str, split: str, depths: list[int], limit: int) -> list[dict[str, Any]]:
         try:
@@ -95,10 +89,7 @@ class SessionHost:
     def _create(self, identity: str, task: dict[str, Any], action_format: str) -> dict[str, Any]:
         reference = TaskReference.model_validate(task)
         environment = self._environment(reference.environment)
-        try:
-            session = Session(environment, reference, action_format)
-        except ConfigurationError as error:
-            raise HubRefusal("unknown_task", str(error)) from error
+        session = _known(lambda: Session(environment, reference, action_format))
         self._sessions[identity] = session
         return session.opening.model_dump()
 
@@ -128,6 +119,14 @@ class SessionHost:
         return self._sessions[identity]
 
 
+def _known(make: Callable[[], T]) -> T:
+    """What is made for a task; an unknown one is a refusal."""
+    try:
+        return make()
+    except ConfigurationError as error:
+        raise HubRefusal("unknown_task", str(error)) from error
+
+
 def serve(pipe: socket.socket, host: SessionHost) -> None:
     """Answer requests until the hub is gone."""
     pipe.sendall(encode(GREETING))
@@ -136,7 +135,10 @@ def serve(pipe: socket.socket, host: SessionHost) -> None:
 
 
 def main() -> None:
-    """Serve on the inherited socket whose number is the only argument."""
+    """Serve on the inherited socket of the number given first, with at most so many bytes as given second."""
+    limit = int(sys.argv[2])
+    # Of one process, at once; the hub looks at the sum with what it starts, such as a Java machine.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     # Ctrl-C reaches the whole process group; the hub decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as pipe:

@@ -1,8 +1,8 @@
-"""The hub's worker processes: started, asked, watched, killed when they hang, replaced when they die.
+"""One worker process as the hub sees it: started, asked, killed when it hangs or grows too large.
 
-One loop per worker (`WorkerPool.keep`) reads its answers and hands each to the caller that waits for it. A
-caller waits until the answer comes, until the worker dies, or until the worker has been silent for
-`step_timeout_s`: then it is killed, and every caller that waits for it is refused.
+`read_answers` reads its answers and hands each to the caller that waits for it. A caller waits until the
+answer comes, until the worker dies, or until the worker has been silent for `silence_s`: then it is killed,
+and every caller that waits for it is refused.
 """
 
 import asyncio
@@ -10,13 +10,12 @@ import itertools
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from common.aio import background, within
+import psutil
+
+from common.aio import within
 from common.errors import PreflightError
-from envhub.config import HubConfig
 from envhub.frames import GREETING, encode, read
 from envhub.refusal import Code, HubRefusal
 
@@ -49,12 +48,14 @@ class Worker:
         self._heard_at = asyncio.get_running_loop().time()
 
     @classmethod
-    async def start(cls, silence_s: float) -> Self:
+    async def start(cls, silence_s: float, max_bytes: int) -> Self:
         """A worker that is ready for calls; PreflightError when it does not come up."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "envhub.worker", str(theirs.fileno()), pass_fds=[theirs.fileno()]
+                sys.executable,
+                *("-m", "envhub.worker", str(theirs.fileno()), str(max_bytes)),
+                pass_fds=[theirs.fileno()],
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = cls(process, reader, writer, silence_s)
@@ -71,6 +72,15 @@ class Worker:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory of the process and of all that it started; 0 once it is gone. Reads /proc."""
+        try:
+            process = psutil.Process(self.pid)
+            return sum(_resident(one) for one in (process, *process.children(recursive=True)))
+        except psutil.NoSuchProcess:
+            return 0
 
     async def call(self, operation: str, *arguments: Any) -> Any:
         """The worker's answer; HubRefusal when it refuses, dies or hangs."""
@@ -95,9 +105,8 @@ class Worker:
             except TimeoutError:
                 deadline = self._heard_at + self._silence_s
                 if deadline <= loop.time():
-                    self._die(
-                        "worker_hung", f"its worker was silent for {self._silence_s:g} s and was replaced"
-                    )
+                    silence = f"its worker was silent for {self._silence_s:g} s and was replaced"
+                    self.kill("worker_hung", silence)
 
     async def read_answers(self) -> None:
         """Hand out answers until the process is gone; then refuse whoever still waits."""
@@ -113,13 +122,16 @@ class Worker:
                 answer.set_result(result)
         self._die("worker_died", "its worker died and was replaced")
 
+    def kill(self, code: Code, message: str) -> None:
+        """End the process and refuse everyone with this reason from now on."""
+        self._die(code, message)
+        self._end_process()
+
     def _die(self, code: Code, message: str) -> None:
         """From now on refuse everyone, those who wait first; only the first cause counts."""
         if self.death is None:
             _log.error("worker lost pid=%d code=%s sessions=%d", self.pid, code, len(self.sessions))
             self.death = HubRefusal(code, f"the session is lost: {message}")
-            if code == "worker_hung":
-                self._process.kill()
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(HubRefusal(self.death.code, self.death.message))
@@ -131,58 +143,30 @@ class Worker:
             async with asyncio.timeout(EXIT_S):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            self._end_process()
             await self._process.wait()
 
-
-class WorkerPool:
-    """`num_workers` living workers, as far as the machine allows; use `worker_pool` to make one."""
-
-    def __init__(self, config: HubConfig) -> None:
-        self._config = config
-        self._living: list[Worker] = []
-        self._changed = asyncio.Condition()
-        self.num_lost = 0
-        """Workers that died or were killed since the hub began."""
-
-    @property
-    def living(self) -> tuple[Worker, ...]:
-        """Workers that answer."""
-        return tuple(worker for worker in self._living if worker.death is None)
-
-    async def least_loaded(self) -> Worker:
-        """The living worker with the fewest sessions; `no_worker` when none comes up in time."""
+    def _end_process(self) -> None:
+        """Kill it with all that it started, such as a Java machine."""
         try:
-            async with asyncio.timeout(self._config.step_timeout_s), self._changed:
-                await self._changed.wait_for(lambda: self.living)
-        except TimeoutError:
-            raise HubRefusal("no_worker", "no environment worker is up; try again") from None
-        return min(self.living, key=lambda worker: len(worker.sessions))
-
-    async def all_up(self) -> None:
-        """Wait until every worker is up for the first time."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self.living) == self._config.num_workers)
-
-    async def keep(self) -> None:
-        """Keep one worker alive for ever: start it, read its answers, replace it when it is gone."""
-        while True:
-            worker = await Worker.start(self._config.step_timeout_s)
-            try:
-                self._living.append(worker)
-                async with self._changed:
-                    self._changed.notify_all()
-                await worker.read_answers()
-            finally:
-                self._living.remove(worker)
-                await worker.end()
-            self.num_lost += 1
+            victims = [*psutil.Process(self.pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            victims = []
+        if self._process.returncode is None:
+            self._process.kill()
+        for victim in victims:
+            _kill(victim)
 
 
-@asynccontextmanager
-async def worker_pool(config: HubConfig) -> AsyncIterator[WorkerPool]:
-    """A pool whose workers are all up, for as long as the body runs; PreflightError when one cannot start."""
-    pool = WorkerPool(config)
-    async with background(*(pool.keep() for _ in range(config.num_workers))):
-        await pool.all_up()
-        yield pool
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "launch.evaluate",
     "data": "launch.demonstrations",
     "doctor": "launch.doctor",
+    "envs": "launch.envs",
 }
 """Commands that call `main(options, overrides) -> exit code` of a module."""
 
@@ -66,6 +67,10 @@ def parser() -> argparse.ArgumentParser:
     expert = kinds.add_parser("expert", help="demonstrations by the environment's expert, as AgentTraj")
     expert.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
     expert.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+    envs = commands.add_parser("envs", help="which environments there are, and how to get the missing ones")
+    envs.add_argument("names", nargs="*", metavar="NAME", help="default: all of Pronghorn's own")
+    envs.add_argument("--json", action="store_true", help="for programs")
 
     commands.add_parser("doctor", help="what this machine has, and what will be used")
     commands.add_parser("version", help="the release")

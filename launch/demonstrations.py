@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 from common.config import load
@@ -43,17 +43,28 @@ def write(config: RunConfig, file: Path) -> int:
 def demonstration_tasks(config: RunConfig) -> list[TaskReference]:
     """Training tasks of `sft.depths` in frozen order; past the last they begin again under another seed.
 
-    ConfigurationError when no training task of the run has such a depth.
+    Several environments take turns. ConfigurationError when no training task of one has such a depth, or when
+    it has no expert.
     """
-    wanted = config.tasks
-    train = select(registry.environment(wanted.environment).tasks("train"), wanted.depths, wanted.num_train)
-    shown = references(wanted.environment, list(select(train, config.sft.depths)))
+    parts = [cycle(_shown(config, name)) for name in config.tasks.environments]
+    turns = chain.from_iterable(zip(*parts, strict=True))
+    return [
+        task.model_copy(update={"seed": derive_seed(config.run.seed, "demonstration", index)})
+        for index, task in enumerate(islice(turns, config.sft.num_demonstrations))
+    ]
+
+
+def _shown(config: RunConfig, name: str) -> list[TaskReference]:
+    wanted, environment = config.tasks, registry.environment(name)
+    if not environment.has_expert:
+        raise ConfigurationError(
+            f"sft.num_demonstrations = {config.sft.num_demonstrations}: allowed is 0, "
+            f"environment {name} has no expert"
+        )
+    train = select(environment.tasks("train"), wanted.depths, wanted.num_train)
+    shown = references(name, list(select(train, config.sft.depths)))
     if not shown:
         raise ConfigurationError(
             f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"
         )
-    again = islice(cycle(shown), config.sft.num_demonstrations)
-    return [
-        task.model_copy(update={"seed": derive_seed(config.run.seed, "demonstration", index)})
-        for index, task in enumerate(again)
-    ]
+    return shown

@@ -18,10 +18,9 @@ from common.config import load, validate
 from common.errors import ConfigurationError, EngineFault, EnvironmentFault
 from common.messages import Lease
 from common.trajectory import Member, TaskReference, Trajectory
-from envhub.hub import references
 from envhub.local import LocalHub
 from launch.config import RunConfig
-from launch.tasks import spread_over_depths
+from launch.tasks import heldout_tasks
 from learner.evaluation import summarize
 
 MAX_ATTEMPTS = 3
@@ -52,11 +51,7 @@ async def _evaluate(config: RunConfig, model: Path) -> dict[str, Any]:
     engine = make_engine(model, config.actor.engine)
     hub = LocalHub()
     role = validate(ActorRoleConfig, config.model_dump())
-    tasks = await hub.catalogue(config.tasks.environment, "test", config.tasks.depths)
-    chosen = references(
-        config.tasks.environment,
-        spread_over_depths(tasks, config.evaluation.num_tasks or 100, config.run.seed),
-    )
+    chosen = await heldout_tasks(config, hub, config.evaluation.num_tasks or 100)
     await engine.start()
     try:
         table = make_table(role, "evaluation", hub, engine, model)

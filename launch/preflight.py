@@ -15,7 +15,7 @@ from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
-from launch.tasks import spread_over_depths
+from launch.tasks import shares, spread_over_depths
 
 
 def check(config: RunConfig) -> None:
@@ -36,16 +36,17 @@ def check(config: RunConfig) -> None:
 def check_tasks(config: RunConfig) -> None:
     """The environment is there and has as many training, expert and held-out tasks as are asked for."""
     wanted = config.tasks
-    environment = registry.environment(wanted.environment)
-    if not select(environment.tasks("train"), wanted.depths):
-        raise ConfigurationError(
-            f"tasks.depths = {list(wanted.depths)}: {wanted.environment} has no such training task"
-        )
+    for name in wanted.environments:
+        if not select(registry.environment(name).tasks("train"), wanted.depths):
+            raise ConfigurationError(
+                f"tasks.depths = {list(wanted.depths)}: {name} has no such training task"
+            )
     if config.sft.num_demonstrations:
         demonstration_tasks(config)
     if config.evaluation.num_tasks:
-        heldout = select(environment.tasks("test"), wanted.depths)
-        spread_over_depths(heldout, config.evaluation.num_tasks, config.run.seed)
+        for name, share in shares(wanted.environments, config.evaluation.num_tasks):
+            heldout = select(registry.environment(name).tasks(wanted.heldout_split), wanted.depths)
+            spread_over_depths(heldout, share, config.run.seed)
 
 
 def check_model(config: RunConfig) -> None:

@@ -1,10 +1,12 @@
 """`python -m launch.reference`: writes the pages of docs/ that are made from the code."""
 
 import ast
+import builtins
 import inspect
 import json
+import typing
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -74,19 +76,35 @@ def _section(path: str, section: Any) -> list[str]:
 def _type(field: FieldInfo) -> str:
     """The type, and the bounds that values must keep."""
     kind: Any = field.annotation
-    if get_origin(kind) is Literal:
-        return " or ".join(f"`{json.dumps(choice)}`" for choice in get_args(kind))
-    shown = f"list of {get_args(kind)[0].__name__}" if get_origin(kind) is tuple else kind.__name__
+    shown = _name(kind)
     bounds = []
     for bound in field.metadata:
         for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
             if getattr(bound, attribute, None) is not None:
-                bounds.append(f"{sign} {getattr(bound, attribute):g}")
+                value = getattr(bound, attribute)
+                bounds.append(f"{sign} {value if isinstance(value, int) else format(value, 'g')}")
     return f"{shown} {' and '.join(bounds)}".strip()
 
 
+def _name(kind: Any) -> str:
+    """A type in words; of an annotated one what is annotated."""
+    arguments = get_args(kind)
+    match get_origin(kind):
+        case builtins.tuple:
+            return f"list of {_name(arguments[0])}"
+        case builtins.dict:
+            return f"table of {_name(arguments[1])}"
+        case None:
+            return str(kind.__name__)
+        case typing.Literal:
+            return " or ".join(f"`{json.dumps(choice)}`" for choice in arguments)
+    return _name(arguments[0])
+
+
 def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+    return (
+        "required" if field.is_required() else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+    )
 
 
 def attribute_docstrings(section: type[BaseModel]) -> dict[str, str]:

@@ -15,23 +15,45 @@ from launch.config import RunConfig
 
 
 async def freeze_tasks(config: RunConfig, hub: Hub) -> None:
-    """Write `tasks.json`: training tasks in frozen order, held-out ones of the test split over all depths."""
+    """Write `tasks.json`: training tasks in frozen order, held-out ones over all environments and depths."""
     wanted = config.tasks
-    train = await hub.tasks(wanted.environment, "train", wanted.depths, wanted.num_train)
+    train: list[TaskReference] = []
+    for name in wanted.environments:
+        train += await hub.tasks(name, "train", wanted.depths, wanted.num_train)
     heldout: list[TaskReference] = []
     if config.evaluation.num_tasks:
-        test = await hub.catalogue(wanted.environment, "test", wanted.depths)
-        chosen = spread_over_depths(test, config.evaluation.num_tasks, config.run.seed)
-        heldout = references(wanted.environment, chosen)
+        heldout = await heldout_tasks(config, hub, config.evaluation.num_tasks)
     write_json(
         config.run.folder.tasks,
-        {"train": [t.model_dump() for t in train], "heldout": [t.model_dump() for t in heldout]},
+        {
+            "train": [task.model_dump() for task in train],
+            "heldout": [task.model_dump() for task in heldout],
+            "weights": wanted.mixture,
+        },
     )
 
 
+async def heldout_tasks(config: RunConfig, hub: Hub, number: int) -> list[TaskReference]:
+    """`number` held-out tasks, as evenly over the environments as can be; ConfigurationError for too many."""
+    wanted, chosen = config.tasks, []
+    for name, share in shares(wanted.environments, number):
+        tasks = await hub.catalogue(name, wanted.heldout_split, wanted.depths)
+        chosen += references(name, spread_over_depths(tasks, share, config.run.seed))
+    return chosen
+
+
+def shares(environments: Sequence[str], number: int) -> list[tuple[str, int]]:
+    """How many of `number` each environment gets; the first ones get what is left over."""
+    each, more = divmod(number, len(environments))
+    return [(name, each + (index < more)) for index, name in enumerate(environments)]
+
+
 async def write_vocabulary(config: RunConfig, hub: Hub) -> None:
-    """Write `vocabulary.json`: every word of the environment, for a small model's tokenizer."""
-    write_json(vocabulary_file(config.run.folder), await hub.vocabulary(config.tasks.environment))
+    """Write `vocabulary.json`: every word of the environments, for a small model's tokenizer."""
+    found: set[str] = set()
+    for name in config.tasks.environments:
+        found.update(await hub.vocabulary(name))
+    write_json(vocabulary_file(config.run.folder), sorted(found))
 
 
 def vocabulary_file(folder: RunDirectory) -> Path:

@@ -36,6 +36,8 @@ class Tasks:
 
     train: tuple[TaskReference, ...]
     heldout: tuple[TaskReference, ...]
+    weights: dict[str, float]
+    """Environment -> its share of the groups; empty: every task counts alike."""
 
 
 def read_tasks(path: Path) -> Tasks:
@@ -49,7 +51,7 @@ def read_tasks(path: Path) -> Tasks:
     }
     if not tasks["train"]:
         raise ConfigurationError(f"{path}: the list of training tasks is empty")
-    return Tasks(**tasks)
+    return Tasks(**tasks, weights=rows.get("weights", {}))
 
 
 @asynccontextmanager
@@ -104,7 +106,7 @@ async def _assemble(
         config.learner,
         ledger,
         LeaseBook(config.run.name, time.monotonic),
-        TaskOrder(tasks.train, config.run.seed),
+        TaskOrder(tasks.train, config.run.seed, tasks.weights),
         config.sampling,
         horizon=horizon_at(config.horizon, version + 1, evidence(ledger)),
         version=version,

@@ -11,7 +11,7 @@ from common.trajectory import Trajectory
 def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     """Success share with its 95 % Wilson interval and n, return, lengths, and the same share by kind of task.
 
-    The kind of a task is what its name says before a dash (`d2-000123` -> `d2`), else its environment.
+    Kinds are those of the tasks; of several environments each stands under its own name too.
     Raises ValueError when nothing was played.
     """
     if not trajectories:
@@ -32,9 +32,13 @@ def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
 
 def _by_kind(trajectories: Sequence[Trajectory]) -> dict[str, dict[str, float]]:
     kinds: dict[str, list[bool]] = defaultdict(list)
+    is_mixed = len({trajectory.task.environment for trajectory in trajectories}) > 1
     for trajectory in trajectories:
-        kind, dash, _ = trajectory.task.task.partition("-")
-        kinds[kind if dash else trajectory.task.environment].append(trajectory.is_success)
+        task = trajectory.task
+        if is_mixed or not task.kind:
+            kinds[task.environment].append(trajectory.is_success)
+        if task.kind:
+            kinds[f"{task.environment}: {task.kind}" if is_mixed else task.kind].append(trajectory.is_success)
     return {
         kind: {"success": sum(won) / len(won), "num_tasks": len(won)} for kind, won in sorted(kinds.items())
     }

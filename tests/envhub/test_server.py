@@ -12,7 +12,8 @@ import pytest
 
 from common.errors import ConfigurationError, PreflightError
 from envhub.config import HubConfig
-from envhub.server import HubServer, serving
+from envhub.server import HubServer
+from envhub.serving import serving
 
 TASK = {"environment": "guess_number", "task": "number-001", "seed": 0, "action_format": "plain"}
 
@@ -57,7 +58,7 @@ async def hub(
 
 
 async def test_an_episode_is_played_from_creation_to_success() -> None:
-    async with hub() as (_, browse):
+    async with hub(environments=["guess_number"]) as (_, browse):
         status, opening = await browse("POST", "/v1/sessions", TASK)
         assert status == 200
         assert set(opening) == {"session", "instructions", "observation", "horizon"}
@@ -79,6 +80,7 @@ async def test_an_episode_is_played_from_creation_to_success() -> None:
             "is_success": True,
             "score": 1.0,
             "is_malformed": False,
+            "is_truncated": False,
         }
         assert (await browse("GET", f"{path}/actions"))[0] == 200
         assert "Hidden" in (await browse("GET", f"{path}/render"))[1]["render"]
@@ -166,7 +168,7 @@ async def test_sixty_four_sessions_play_one_task_side_by_side() -> None:
             tasks = [group.create_task(play()) for _ in range(64)]
         assert len({tuple(task.result()) for task in tasks}) == 1
         assert len(server.sessions) == 64
-        assert {len(worker.sessions) for worker in server.pool.living} == {32}
+        assert {len(worker.sessions) for worker in server.pools["textcraft"].living} == {32}
 
 
 async def test_one_session_too_many_is_told_to_come_back() -> None:
@@ -196,7 +198,7 @@ async def test_an_untouched_session_ends_after_its_time_to_live() -> None:
 async def test_a_killed_worker_loses_its_sessions_only_and_is_replaced() -> None:
     async with hub(num_workers=2) as (server, browse):
         sessions = [await browse.open(seed=seed) for seed in range(4)]
-        victim = server.pool.living[0]
+        victim = server.pools["guess_number"].living[0]
         lost = set(victim.sessions)
         os.kill(victim.pid, signal.SIGKILL)
         for session in sessions:
@@ -206,27 +208,27 @@ async def test_a_killed_worker_loses_its_sessions_only_and_is_replaced() -> None
             else:
                 assert status == 200
         assert len(server.sessions) == 2
-        await server.pool.all_up()
-        assert victim.pid not in {worker.pid for worker in server.pool.living}
+        await server.pools["guess_number"].all_up()
+        assert victim.pid not in {worker.pid for worker in server.pools.living}
         assert (await browse.step(await browse.open(), 0, "guess 1"))[0] == 200
 
 
 async def test_a_hung_worker_is_killed_at_its_deadline_and_replaced() -> None:
     async with hub(step_timeout_s=0.5) as (server, browse):
         session, other = await browse.open(), await browse.open()
-        victim = server.pool.living[0]
+        victim = server.pools["guess_number"].living[0]
         os.kill(victim.pid, signal.SIGSTOP)
         status, answer = await browse.step(session, 0, "guess 1")
         assert (status, answer["error"]["code"]) == (410, "worker_hung")
         assert await browse.refused(410, "GET", f"/v1/sessions/{other}/observation") == "worker_hung"
-        await server.pool.all_up()
+        await server.pools["guess_number"].all_up()
         assert (await browse.step(await browse.open(), 0, "guess 1"))[0] == 200
 
 
 async def test_no_worker_outlives_its_hub() -> None:
     async with hub(num_workers=2) as (server, browse):
         await browse.open()
-        processes = [worker.pid for worker in server.pool.living]
+        processes = [worker.pid for worker in server.pools.living]
     for process in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
@@ -272,8 +274,8 @@ async def test_metrics_count_sessions_steps_and_refusals() -> None:
         await browse.step(session, 0, "guess 1")
         await browse.step("none", 0, "guess 1")
         lines = (await browse.text("/metrics")).splitlines()
-        assert "pronghorn_hub_sessions 1" in lines
-        assert 'pronghorn_hub_steps_total{environment="guess_number"} 1' in lines
+        assert 'pronghorn_hub_sessions{environment="guess_number"} 1' in lines
+        assert 'pronghorn_hub_sessions_opened_total{environment="guess_number"} 1' in lines
         assert 'pronghorn_hub_refusals_total{code="unknown_session"} 1' in lines
-        assert 'pronghorn_hub_step_seconds_bucket{le="+Inf"} 1' in lines
-        assert "pronghorn_hub_step_seconds_count 1" in lines
+        assert 'pronghorn_hub_step_seconds_bucket{environment="guess_number",le="+Inf"} 1' in lines
+        assert 'pronghorn_hub_step_seconds_count{environment="guess_number"} 1' in lines

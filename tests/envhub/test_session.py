@@ -6,7 +6,8 @@ import pytest
 
 from common.errors import ConfigurationError, EnvironmentFault, PreflightError
 from common.trajectory import TaskReference
-from envhub.environment import Environment, ExpertMove, StepResult
+from envhub.environment import Environment, Episode, ExpertMove, StepResult
+from envhub.functions import Functions
 from envhub.local import LocalHub
 from envhub.refusal import HubRefusal
 from envhub.registry import environment
@@ -17,7 +18,7 @@ from envhub.worker import SessionHost
 TASK = TaskReference(environment="guess_number", task="number-001")
 
 
-class BrokenEpisode:
+class BrokenEpisode(Episode):
     observation = "fine so far"
 
     def step(self, action: str) -> StepResult:
@@ -33,11 +34,12 @@ class BrokenEpisode:
         raise RuntimeError
 
 
-class BrokenEnvironment:
+class BrokenEnvironment(Environment):
     """Its tasks exist; playing them raises."""
 
     name = "broken"
     horizon = 3
+    functions = Functions()
 
     def __init__(self, breaks_on_reset: bool = False) -> None:
         self._breaks_on_reset = breaks_on_reset

@@ -1,0 +1,168 @@
+"""The hub's worker processes, a pool for each environment: what one does to its workers harms no other.
+
+Loops, all of them for ever: one per worker slot keeps a worker alive (started when the environment is first
+used, replaced when it dies), one watches how much memory the workers hold. Callers wait for a worker to come
+up for at most `step_timeout_s`.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from common.aio import background, within
+from envhub.config import HubConfig
+from envhub.refusal import HubRefusal
+from envhub.workers import START_S, Worker
+
+CATALOGUE = ""
+"""The pool that answers what no environment's own pool is asked: what there is."""
+WATCH_S = 1.0
+"""How often the memory of the workers is looked at."""
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerPool:
+    """The living workers of one environment, as many as configured as far as the machine allows."""
+
+    def __init__(self, name: str, config: HubConfig) -> None:
+        self.name = name
+        self.config = config.pool(name)
+        self.num_lost = 0
+        """Workers that died or were killed since the hub began."""
+        self._living: list[Worker] = []
+        self._changed = asyncio.Condition()
+        self._wanted = asyncio.Event()
+        self._has_started = False
+        self._step_timeout_s = self.config.step_timeout_s or config.step_timeout_s
+        self._max_bytes = self.config.max_worker_bytes or config.max_worker_bytes
+        self.num_workers = self.config.num_workers or config.num_workers
+
+    @property
+    def living(self) -> tuple[Worker, ...]:
+        """Workers that answer."""
+        return tuple(worker for worker in self._living if worker.death is None)
+
+    @property
+    def num_sessions(self) -> int:
+        """Sessions on living workers, those just being opened included."""
+        return sum(len(worker.sessions) for worker in self.living)
+
+    async def least_loaded(self) -> Worker:
+        """The living worker with the fewest sessions; `no_worker` when none comes up in time.
+
+        The first call waits for all of them, so that the first sessions do not crowd together.
+        """
+        try:
+            if not self._has_started:
+                await within(START_S, self.all_up(), "the first workers", TimeoutError)
+            if not self.living:
+                await within(self._step_timeout_s, self._some_up(), "a new worker", TimeoutError)
+        except TimeoutError:
+            raise HubRefusal("no_worker", "no environment worker is up; try again") from None
+        return min(self.living, key=lambda worker: len(worker.sessions))
+
+    async def all_up(self) -> None:
+        """Start them, unless they were started before, and wait until every worker is up."""
+        self._wanted.set()
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.living) == self.num_workers)
+        self._has_started = True
+
+    async def _some_up(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.living)
+
+    async def keep(self) -> None:
+        """Once wanted, keep one worker alive for ever: start it, read its answers, replace it when gone."""
+        await self._wanted.wait()
+        while True:
+            worker = await Worker.start(self._step_timeout_s, self._max_bytes)
+            try:
+                self._living.append(worker)
+                async with self._changed:
+                    self._changed.notify_all()
+                await worker.read_answers()
+            finally:
+                self._living.remove(worker)
+                await worker.end()
+            self.num_lost += 1
+
+    def kill_large(self, sizes: dict[int, int]) -> None:
+        """Kill the workers whose size (by process id) is over the limit."""
+        for worker in self.living:
+            if sizes.get(worker.pid, 0) > self._max_bytes:
+                limit = f"{self._max_bytes >> 20} MiB (max_worker_bytes)"
+                worker.kill("worker_too_large", f"its worker held more than {limit} and was replaced")
+
+
+class Pools:
+    """Every pool of the hub by the name of its environment; use `worker_pools` to make them."""
+
+    def __init__(self, config: HubConfig, environments: Iterable[str]) -> None:
+        self.environments = tuple(environments)
+        self._pools = {name: WorkerPool(name, config) for name in (CATALOGUE, *self.environments)}
+        self._max_sessions = config.max_sessions
+
+    def __getitem__(self, environment: str) -> WorkerPool:
+        """The pool of an environment that is served; KeyError otherwise."""
+        return self._pools[environment]
+
+    def __contains__(self, environment: str) -> bool:
+        """Whether the environment is served."""
+        return environment in self._pools and environment != CATALOGUE
+
+    @property
+    def living(self) -> tuple[Worker, ...]:
+        """All workers that answer."""
+        return tuple(itertools.chain.from_iterable(pool.living for pool in self._pools.values()))
+
+    @property
+    def num_lost(self) -> dict[str, int]:
+        """Workers lost since the hub began, by environment."""
+        return {name: pool.num_lost for name, pool in self._pools.items() if name != CATALOGUE}
+
+    @property
+    def num_sessions(self) -> dict[str, int]:
+        """Sessions in play, by environment."""
+        return {name: self._pools[name].num_sessions for name in self.environments}
+
+    async def watch(self) -> None:
+        """Look at the memory of all workers, for ever, and kill those that hold too much."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await self.watch_once()
+
+    async def watch_once(self) -> None:
+        """One look; /proc is read in a thread."""
+        sizes = await asyncio.to_thread(_sizes, self.living)
+        for pool in self._pools.values():
+            pool.kill_large(sizes)
+
+    def loops(self) -> list[WorkerPool]:
+        """Each pool once for every worker that it keeps."""
+        return [
+            pool
+            for pool in self._pools.values()
+            for _ in range(1 if pool.name == CATALOGUE else pool.num_workers)
+        ]
+
+
+def _sizes(workers: Iterable[Worker]) -> dict[int, int]:
+    return {worker.pid: worker.memory_bytes for worker in workers}
+
+
+@asynccontextmanager
+async def worker_pools(config: HubConfig, environments: Iterable[str]) -> AsyncIterator[Pools]:
+    """Pools for as long as the body runs; those of `hub.environments` have all their workers up before.
+
+    PreflightError when a worker cannot start.
+    """
+    pools = Pools(config, environments)
+    async with background(pools.watch(), *(pool.keep() for pool in pools.loops())):
+        async with asyncio.TaskGroup() as group:
+            for name in config.environments:
+                group.create_task(pools[name].all_up())
+        yield pools

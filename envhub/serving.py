@@ -1,0 +1,103 @@
+"""The hub from its start to its end: which environments, what listens where, and how it stops."""
+
+import ipaddress
+import os
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from common.aio import background
+from common.errors import ConfigurationError, PreflightError
+from envhub import registry
+from envhub.config import TOKEN_VARIABLE, HubConfig
+from envhub.pools import worker_pools
+from envhub.refusal import HubRefusal
+from envhub.server import HubServer
+from envhub.session_table import Clock
+
+DRAIN_S = 10.0
+"""Requests in flight may take this long to finish when the hub ends."""
+
+
+@asynccontextmanager
+async def serving(
+    config: HubConfig, token: str = "", *, played: Iterable[str] = (), clock: Clock = time.monotonic
+) -> AsyncIterator[HubServer]:
+    """A hub that listens while the body runs; then it opens no sessions and lets requests in flight finish.
+
+    `token` may be several, separated by commas; `played` is served beside what the configuration says.
+    ConfigurationError when it would listen beyond this machine without a token, or serve what does not exist;
+    PreflightError when a port is taken, a worker cannot start or one of `hub.environments` is not available.
+    """
+    tokens = tuple(part.strip() for part in token.split(",") if part.strip())
+    if not tokens and not _is_loopback(config.host):
+        raise ConfigurationError(
+            f"hub.host = {config.host!r}: beyond this machine the hub needs a token; set {TOKEN_VARIABLE}"
+        )
+    async with worker_pools(config, served(config, played)) as pools:
+        server = HubServer(config, pools, tokens, clock)
+        await _check_available(server, config)
+        async with AsyncExitStack() as sites:
+            try:
+                server.url = await _listen(sites, server.application, config.host, config.port, "hub.port")
+                async with background(server.sessions.keep_swept()):
+                    yield server
+            finally:
+                server.sessions.is_draining = True
+
+
+def served(config: HubConfig, played: Iterable[str] = ()) -> tuple[str, ...]:
+    """The environments of the hub, in the order given; ConfigurationError for one that does not exist."""
+    for field, given in (
+        ("environments", config.environments),
+        ("ports", config.ports),
+        ("pools", config.pools),
+    ):
+        for name in given:
+            if name not in config.backends:
+                _check_name(f"hub.{field}", name)
+    return tuple(dict.fromkeys((*(config.environments or registry.names()), *config.backends, *played)))
+
+
+def _check_name(field: str, name: str) -> None:
+    try:
+        registry.check_name(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{field}: {error}") from None
+
+
+async def _check_available(server: HubServer, config: HubConfig) -> None:
+    """What was asked for by name can be played here; PreflightError with the reason otherwise."""
+    for name in config.environments:
+        try:
+            await server.sessions.describe(name)
+        except HubRefusal as refusal:
+            raise PreflightError(refusal.message) from None
+
+
+async def _listen(
+    sites: AsyncExitStack, application: web.Application, host: str, port: int, field: str
+) -> str:
+    """Serve the application until the stack is left; its URL."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S)
+    await runner.setup()
+    sites.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        # asyncio wraps the system's own words; name resolution has negative numbers and words of its own.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise PreflightError(
+            f"hub.host = {host!r}, {field} = {port}: cannot listen there: {reason}"
+        ) from error
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{runner.addresses[0][1]}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,40 @@
+"""`pronghorn envs`: which environments there are, and of those that are missing the command that helps."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common.errors import ConfigurationError
+from envhub import registry
+from envhub.description import describe
+
+
+def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Print a table, or JSON with `--json`; 0 even where some are missing."""
+    if overrides:
+        raise ConfigurationError(f"{overrides[0]!r}: pronghorn envs takes names, not settings")
+    rows = [describe(name, registry.environment) for name in options.names or registry.names()]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+    return 0
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    console = Console()
+    table = Table(
+        "environment", "train", "test", "unseen", "expert", "what backs it", box=None, pad_edge=False
+    )
+    for row in rows:
+        if row["is_available"]:
+            counts = [str(row[f"num_{split}"]) for split in ("train", "test", "unseen")]
+            table.add_row(row["name"], *counts, "yes" if row["has_expert"] else "no", row["source"])
+    console.print(table)
+    for row in rows:
+        if not row["is_available"]:
+            console.print(f"missing: {row['reason']}", highlight=False, markup=False, soft_wrap=True)
