@@ -1,0 +1,82 @@
+"""`babyai`: reach a goal given in words in a building of rooms; the levels of the package `minigrid`."""
+
+import importlib.util
+from typing import TYPE_CHECKING, Final
+
+from common.errors import PreflightError
+from envhub.environment import Environment, out_of_range, prompt_words, unknown_task
+from envhub.envs.babyai import levels, text
+from envhub.envs.babyai.view import COLORS, DOOR_STATES, TYPES
+from envhub.instructions import instructions
+from envhub.task import Split, Task
+
+if TYPE_CHECKING:
+    from envhub.envs.babyai.episode import BabyAIEpisode
+
+PACKAGE: Final = "minigrid==3.2.0"
+_EXAMPLE: Final = "BabyAI-GoToObj-v0-seed17"
+
+# Every sentence and word of missions, observations and the expert, without what they fill in.
+_TEMPLATES: Final = """Your goal: go to the a pick up open put next to, then and after you
+in front of you behind you on your left right object
+In front of you in this room, you can see several objects: There is a . The room has walls around you.
+right in front of you steps away. steps in front of you and steps to your left.
+You are facing a wall box. You are carrying a . You are not carrying anything. Available actions: ["", ""]
+The goal is reached. The goal can no longer be reached. No steps are left.
+I pick up the . I walk up to the . I have to go through the door. I open what is in front of me.
+I put it down here. I have to look around. I am on my way. The is in front of me."""
+_MAX_NUMBER: Final = 50
+
+
+class BabyAI(Environment):
+    """AgentGym's 40 levels in its default splits, every other BabyAI level by name; the task fixes the episode."""
+
+    name = "babyai"
+    horizon = 100
+    functions = text.FUNCTIONS
+    source = "Minigrid 3.2.0 of the Farama Foundation, Apache-2.0"
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("minigrid") is None:
+            raise PreflightError(
+                f"environment babyai: the package minigrid is missing; pip install {PACKAGE}"
+            )
+
+    def tasks(self, split: Split) -> tuple[Task, ...]:
+        """The 40 levels with 100 seeds for training and 5 for testing, without those of `excluded.txt`."""
+        return levels.listed(split)
+
+    def task(self, name: str) -> Task:
+        """By name or AgentGym id."""
+        found = levels.read(name)
+        if found is None:
+            raise unknown_task(self.name, name, _EXAMPLE, self._near(name))
+        return levels.task(*found)
+
+    def indexed(self, index: int) -> Task:
+        """Level `index % 40` of AgentGym's forty with seed `index // 40`."""
+        found = levels.indexed(index)
+        if found is None:
+            raise out_of_range(self.name, index, levels.num_indexed())
+        return levels.task(*found)
+
+    def reset(self, task: str, seed: int) -> "BabyAIEpisode":
+        """The level that the package generates from the seed in the task's name; `seed` changes nothing."""
+        found = levels.read(self.task(task).name)
+        assert found is not None
+        # The package is imported with the first episode: listing environments costs nothing.
+        from envhub.envs.babyai.episode import BabyAIEpisode
+
+        return BabyAIEpisode(*found)
+
+    def instructions(self, action_format: str) -> str:
+        """What the world is like, and its actions."""
+        return instructions(text.RULES, text.FUNCTIONS, action_format)
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """About two hundred words, and the numbers of things and of steps."""
+        numbers = " ".join(map(str, range(_MAX_NUMBER + 1)))
+        return tuple(sorted(prompt_words(self, [_TEMPLATES, numbers, *COLORS, *DOOR_STATES, *TYPES])))
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        return tuple(levels.task_name(level, 0) for level in levels.AGENTGYM_LEVELS + levels.OTHER_LEVELS)
