@@ -14,7 +14,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     tasks.unknown_tasks_are_refused_with_a_name_that_exists,
     tasks.indices_are_tasks_or_refused_with_the_range,
     tasks.every_prefix_is_a_fair_sample,
-    tasks.tasks_are_plain_data,
     words.instructions_exist_in_every_format_and_no_other,
     words.functions_are_well_formed,
     episodes.the_expert_wins_within_the_horizon,

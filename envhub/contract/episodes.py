@@ -42,21 +42,23 @@ def same_task_and_seed_are_the_same_episode(subject: Subject) -> None:
 
 
 def the_expert_wins_within_the_horizon(subject: Subject) -> None:
-    """Success, no move malformed, rewards that add up to more than 0 and at most 1."""
+    """All plays, or the share that is promised; no move malformed, rewards that add up to at most 1."""
     if not subject.environment.has_expert:
         return
+    lost = [played for played in subject.plays if not played.is_won]
+    subject.require(
+        len(lost) <= (1 - subject.wins) * len(subject.plays),
+        f"{len(lost)} of {len(subject.plays)} plays are not won within {subject.environment.horizon} turns, "
+        f"such as {lost[0].task if lost else ''}: {lost[0].views[1] if lost else ''}",
+    )
     for played in subject.plays:
-        last = played.results[-1]
-        subject.require(
-            last.is_success and last.is_terminated and not last.is_truncated,
-            f"{played.task} is not won within {subject.environment.horizon} turns; {played.views[1]}",
-        )
         malformed = [turn.move.action for turn in played.turns if turn.result.is_malformed]
         subject.require(
             not malformed, f"{played.task}: the expert writes {malformed[:1]}, which is malformed"
         )
         total = sum(result.reward for result in played.results)
-        subject.require(0 < total <= 1 + 1e-9, f"{played.task}: the rewards add up to {total}")
+        subject.require(total <= 1 + 1e-9, f"{played.task}: the rewards add up to {total}")
+        subject.require(total > 0 or not played.is_won, f"{played.task} is won for a reward of {total}")
         odd = [turn.move.thought for turn in played.turns if len(turn.move.thought.splitlines()) > 1]
         subject.require(not odd, f"{played.task}: the thought {odd[:1]} is not one line")
 

@@ -35,6 +35,12 @@ class Play:
     pictures: tuple[bytes, ...]
 
     @property
+    def is_won(self) -> bool:
+        """The last turn is a success by the environment's own predicate."""
+        last = self.results[-1]
+        return last.is_success and last.is_terminated and not last.is_truncated
+
+    @property
     def actions(self) -> list[str]:
         """What was played."""
         return [turn.move.action for turn in self.turns]

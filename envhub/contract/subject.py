@@ -30,6 +30,8 @@ class Subject:
     """Tasks whose first turns are compared between processes."""
     num_sessions: int = 64
     """Episodes of one task that are played in turns."""
+    wins: float = 1.0
+    """The least share of plays that the expert wins: less than 1 where luck decides some."""
     covered: float = 1.0
     """The least share of words said that the vocabulary has: less than 1 for texts of an open world."""
     has_grammar: bool = True

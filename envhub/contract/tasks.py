@@ -1,6 +1,5 @@
 """Promises about tasks: names that last, splits that are fair, and mistakes that are explained."""
 
-import json
 import re
 from collections import Counter
 
@@ -82,12 +81,6 @@ def every_prefix_is_a_fair_sample(subject: Subject) -> None:
             early = {getattr(task, what) for task in tasks[:100]}
             late = [value for value, n in counts.items() if n >= COMMON * len(tasks) and value not in early]
             subject.require(not late, f"{split}: {what} {late} is not among the first 100 tasks")
-
-
-def tasks_are_plain_data(subject: Subject) -> None:
-    """Name, split, depth and kind go over the wire."""
-    for task in subject.first(5):
-        subject.require(json.loads(task.model_dump_json())["name"] == task.name, f"{task} is not JSON")
 
 
 def _exists(subject: Subject, name: str) -> bool:

@@ -27,7 +27,12 @@ EFFORTS: Final[dict[str, dict[str, Any]]] = {
     "textcraft_generated": {"num_played": 444, "num_shown": 50},
     "textcraft_workshop": {"num_played": 444, "num_shown": 50},
     # Six guesses leave no room for a few wrong ones.
-    "wordle": {"num_played": 150, "can_recover": False, "answer": lambda play: "".join(last_words(play))},
+    "wordle": {
+        "num_played": 150,
+        "wins": 0.98,
+        "can_recover": False,
+        "answer": lambda play: "".join(last_words(play)),
+    },
 }
 
 

@@ -35,15 +35,20 @@ class MazeGrids(Environment):
     ConfigurationError, with the line, when the file is no drawing of mazes.
     """
 
-    name = "maze_grid"
     functions = FUNCTIONS
 
     def __init__(self, file: str) -> None:
+        self._file = file
         self.source = f"mazes of the file {Path(file).name}"
         self._mazes = read_mazes(_text(file))
         self._tasks = self._named()
         self._max_side = max(max(maze[0].height, maze[0].width) for maze in self._mazes)
         self._longest = max(grid.distances(goal)[s] for grid, goal, starts in self._mazes for s in starts)
+
+    @property
+    def name(self) -> str:
+        """The scheme and the file."""
+        return f"maze_grid:{self._file}"
 
     @property
     def horizon(self) -> int:
