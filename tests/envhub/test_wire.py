@@ -224,4 +224,4 @@ async def test_what_no_wire_can_carry_is_the_environments_fault(content_type: st
         http.post(url, headers={"Accept": content_type}) as it,
     ):
         assert it.status == 410
-        assert (await it.json())["error"]["code"] == "environment_fault"
+        assert decode(await it.read(), content_type)["error"]["code"] == "environment_fault"
