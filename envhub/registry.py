@@ -16,6 +16,7 @@ from envhub.environment import Environment
 
 _ENVIRONMENTS = {
     "alfworld": "envhub.envs.alfworld.environment:AlfWorld",
+    "alfworld_textworld": "envhub.envs.alfworld.environment:AlfWorldTextWorld",
     "babyai": "envhub.envs.babyai.environment:BabyAI",
     "guess_number": "envhub.envs.guess_number:GuessNumber",
     "maze": "envhub.envs.maze.environment:Maze",

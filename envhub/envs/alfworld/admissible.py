@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from envhub.envs.alfworld.engine import APPLIANCES, KNIVES, TREATED
 from envhub.envs.alfworld.state import State
+from envhub.envs.alfworld.world import APPLIANCES, KNIVES, TREATED
 
 
 def admissible(state: State) -> tuple[str, ...]:

@@ -14,7 +14,10 @@ FUNCTIONS = Functions(
         "take", "take {object} from {receptacle}", "pick up a thing; you can hold one", (_OBJECT, _RECEPTACLE)
     ),
     Function(
-        "move", "move {object} to {receptacle}", "put what you hold into or onto a place", (_OBJECT, _RECEPTACLE)
+        "move",
+        "move {object} to {receptacle}",
+        "put what you hold into or onto a place",
+        (_OBJECT, _RECEPTACLE),
     ),
     Function("open", "open {receptacle}", "open a place that is closed", (_RECEPTACLE,)),
     Function("close", "close {receptacle}", "close it again", (_RECEPTACLE,)),
@@ -22,7 +25,9 @@ FUNCTIONS = Functions(
     Function("heat", "heat {object} with {tool}", "heat what you hold at a microwave", (_OBJECT, _TOOL)),
     Function("clean", "clean {object} with {tool}", "wash what you hold at a sinkbasin", (_OBJECT, _TOOL)),
     Function("cool", "cool {object} with {tool}", "cool what you hold at a fridge", (_OBJECT, _TOOL)),
-    Function("slice", "slice {object} with {tool}", "cut a thing with the knife that you hold", (_OBJECT, _TOOL)),
+    Function(
+        "slice", "slice {object} with {tool}", "cut a thing with the knife that you hold", (_OBJECT, _TOOL)
+    ),
     Function("examine", "examine {object}", "look closely at a place or a thing", (_OBJECT,)),
     Function("look", "look", "see where you are"),
     Function("inventory", "inventory", "see what you hold"),

@@ -7,6 +7,7 @@ from functools import cache
 from random import Random
 
 from envhub.envs.alfworld import package
+from envhub.envs.alfworld.game import GameFile, described
 from envhub.envs.alfworld.problem import Expression, Fact, Problem, expression
 from envhub.envs.alfworld.scenes import LAMP, Scene, capacity, kind_of, placed, position, scene
 from envhub.envs.alfworld.world import mangled
@@ -46,15 +47,7 @@ class Target:
     lamp: str = ""
 
 
-@dataclass(frozen=True)
-class Game:
-    """A problem and the sentence that tells its task."""
-
-    problem: Problem
-    sentence: str
-
-
-def generate(kind: str, scene_name: str, number: int) -> Game:
+def generate(kind: str, scene_name: str, number: int) -> GameFile:
     """The game of that name, the same on every machine; solvable, not solved at the beginning."""
     # Random seeded with text hashes it by SHA-512, independent of PYTHONHASHSEED.
     random = Random(f"alfworld:{kind}:{scene_name}:{number}")
@@ -64,7 +57,7 @@ def generate(kind: str, scene_name: str, number: int) -> Game:
     goal, sentences = package.goal(kind)
     words = {"obj": target.thing, "recep": target.receptacle, "toggle": target.lamp, "mrecep": ""}
     filled = re.sub(r"\{(\w+)\}", lambda place: words[place[1]], goal)
-    return Game(
+    return described(
         Problem(_objects(room, things), frozenset(_facts(room, things)), _goal(filled)),
         random.choice(sentences).format(**{key: value.lower() for key, value in words.items()}),
     )

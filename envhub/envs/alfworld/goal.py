@@ -77,13 +77,11 @@ def _holds(part: Expression, facts: Facts, binding: Binding) -> bool:
 
 def _matches(atom: Expression, facts: Facts, binding: Binding) -> Iterator[Binding]:
     """The bindings that make an atom true."""
-    wanted = [binding.get(argument, argument) for argument in atom[1:]]
+    wanted = [str(binding.get(argument, argument)) for argument in atom[1:]]
     for fact in facts(atom[0]):
         found = dict(binding)
         for want, have in zip(wanted, fact, strict=False):
-            if want[0] == "?":
-                want = found.setdefault(want, have)
-            if want != have:
+            if have != (found.setdefault(want, have) if want.startswith("?") else want):
                 break
         else:
             yield found

@@ -1,4 +1,4 @@
-"""What is read from the installed package `alfworld`: rules, texts, floor plans. Nothing of it is copied here.
+"""What is read from the installed package `alfworld`: rules, texts, floor plans; nothing is copied.
 
 The package itself is never imported by this: that would make folders and pull in TextWorld.
 """

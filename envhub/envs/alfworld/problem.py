@@ -1,6 +1,6 @@
 """A PDDL problem as data: objects with types, facts, a goal; read from text and written as text.
 
-    Problem(objects={"desk_bar_1": "receptacle"}, facts=frozenset({("openable", "desk_bar_1")}), goal=("and", ...))
+    Problem({"desk_bar_1": "receptacle"}, frozenset({("openable", "desk_bar_1")}), ("and", ...))
 
 Everything is lower case, as the planner's own reader makes it.
 """

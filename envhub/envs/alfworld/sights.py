@@ -18,6 +18,23 @@ _LOOKS = (
     ((), "There's nothing special about {}."),
 )
 """The first whose flags all hold is said."""
+_ROOM = "You are in the middle of a room. Looking quickly around you, you see {}."
+_FACING = "You are facing the {}. Next to it, you see {}."
+_CLOSED = "The {} is closed."
+_OPEN = "The {} is open. In it, you see {}."
+_ON = "On the {}, you see {}."
+_HOLDER = "This is a normal {}. In it, you see {}."
+_EMPTY_HANDS = "You are not carrying anything."
+_CARRYING = "You are carrying: {}."
+SWITCHED_ON = "You turn on the {}."
+_NONE = "nothing"
+_LAST = ", and "
+TEXTS = (
+    *(text for _, text in _LOOKS),
+    *(_ROOM, _FACING, _CLOSED, _OPEN, _ON, _HOLDER, _EMPTY_HANDS, _CARRYING, SWITCHED_ON, _NONE, _LAST),
+    "a",
+)
+"""Every form of words here."""
 
 
 def opening(state: State) -> str:
@@ -36,18 +53,18 @@ def surroundings(state: State) -> str:
         for place in here
         if thing in state.left[place]
     ]
-    return f"You are facing the {listed([names[place] for place in here])}. Next to it, you see {listed(beside)}."
+    return _FACING.format(listed([names[place] for place in here]), listed(beside))
 
 
 def receptacle(state: State, place: str) -> str:
     """A receptacle and what is in it, as far as it can be seen."""
     name = state.world.names[place]
     if not state.is_open(place):
-        return f"The {name} is closed."
+        return _CLOSED.format(name)
     inside = listed([f"a {state.world.names[thing]}" for thing in state.contents(place)])
     if state.world.has("openable", place):
-        return f"The {name} is open. In it, you see {inside}."
-    return f"On the {name}, you see {inside}."
+        return _OPEN.format(name, inside)
+    return _ON.format(name, inside)
 
 
 def thing(state: State, identifier: str) -> str:
@@ -57,7 +74,7 @@ def thing(state: State, identifier: str) -> str:
     if world.has("isreceptacleobject", identifier):
         pairs = sorted(world.facts.get("inreceptacleobject", ()))
         inner = [f"a {world.names[one]}" for one, outer in pairs if outer == identifier]
-        return f"This is a normal {name}. In it, you see {listed(inner)}."
+        return _HOLDER.format(name, listed(inner))
     said = next(text for flags, text in _LOOKS if all(state.has(flag, identifier) for flag in flags))
     return said.format(name)
 
@@ -65,18 +82,17 @@ def thing(state: State, identifier: str) -> str:
 def inventory(state: State) -> str:
     """What is held."""
     if not state.held:
-        return "You are not carrying anything."
+        return _EMPTY_HANDS
     held = [f"a {state.world.names[identifier]}" for identifier in sorted(state.held)]
-    return f"You are carrying: {listed(held)}."
+    return _CARRYING.format(listed(held))
 
 
 def listed(parts: list[str]) -> str:
     """`a, b, and c`."""
     if len(parts) < 2:
-        return parts[0] if parts else "nothing"
-    return f"{', '.join(parts[:-1])}, and {parts[-1]}"
+        return parts[0] if parts else _NONE
+    return f"{', '.join(parts[:-1])}{_LAST}{parts[-1]}"
 
 
 def _room(names: list[str]) -> str:
-    seen = listed([f"a {name}" for name in names])
-    return f"You are in the middle of a room. Looking quickly around you, you see {seen}."
+    return _ROOM.format(listed([f"a {name}" for name in names]))

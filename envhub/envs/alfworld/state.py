@@ -1,4 +1,4 @@
-"""What changes in a game, as the facts of the problem; made from facts, so that any engine's state can be one."""
+"""What changes in a game; made from facts, so that the state of any engine can be one."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -76,4 +76,6 @@ class State:
 
     def reachable(self) -> list[tuple[str, str]]:
         """Every thing that can be seen or taken here, with its receptacle."""
-        return [(thing, place) for place in self.here() if self.is_open(place) for thing in self.contents(place)]
+        return [
+            (thing, place) for place in self.here() if self.is_open(place) for thing in self.contents(place)
+        ]

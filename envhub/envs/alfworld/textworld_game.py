@@ -3,18 +3,20 @@
 import importlib
 import importlib.util
 import os
+import sys
 import tempfile
 from typing import Any
 
 from common.errors import PreflightError
 from envhub.envs.alfworld import package
 from envhub.envs.alfworld.commands import Command, command
-from envhub.envs.alfworld.engine import NOTHING
+from envhub.envs.alfworld.game import Game, GameFile
 from envhub.envs.alfworld.state import State
-from envhub.envs.alfworld.world import World
 
 _NEEDED = ("textworld", "fast_downward", "jericho")
-_BANNER = "\n\n"
+_BANNER_END = "\n\n"
+_FREE: list[Any] = []
+"""Engines that no game uses. Each holds a copy of the planner's library, which cannot be unloaded."""
 
 
 def check() -> None:
@@ -23,21 +25,30 @@ def check() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise PreflightError(
-            f"{', '.join(missing)}: not installed; run: pip install alfworld=={package.VERSION} (a C compiler is needed)"
+            f"{', '.join(missing)} not installed; run: pip install alfworld=={package.VERSION} (compiles C++)"
         )
 
 
-class TextWorldGame:
-    """One play. `data` is a `game.tw-pddl` as JSON; `world` names what its facts speak of."""
+class TextWorldGame(Game):
+    """One play of any game, whatever its rules and texts are."""
 
-    def __init__(self, data: dict[str, Any], world: World, put: str) -> None:
-        """`put` is the grammar's own template for putting something down."""
-        self._world = world
-        self._put = put
-        self._env = _environment()
-        self._env.load(data)
-        self._state = self._env.reset()
-        self.opening = self._state.feedback.partition(_BANNER)[2]
+    def __init__(self, file: GameFile) -> None:
+        self._world = file.world
+        self._put = file.wording.put
+        self._env = _FREE.pop() if _FREE else _environment()
+        # The translator of PDDL writes arguments of its own over the program's.
+        arguments = sys.argv
+        try:
+            self._env.load(file.tw_pddl())
+            self._state = self._env.reset()
+        finally:
+            sys.argv = arguments
+        self._opening = str(self._state.feedback).partition(_BANNER_END)[2]
+
+    @property
+    def opening(self) -> str:
+        """What the engine says first, without its banner."""
+        return self._opening
 
     @property
     def is_won(self) -> bool:
@@ -47,7 +58,9 @@ class TextWorldGame:
     @property
     def state(self) -> State:
         """The engine's facts as a state."""
-        facts = ((fact.name, *(argument.name for argument in fact.arguments)) for fact in self._state["_facts"])
+        facts = (
+            (fact.name, *(argument.name for argument in fact.arguments)) for fact in self._state["_facts"]
+        )
         return State(self._world, facts)
 
     def step(self, action: Command) -> str:
@@ -64,9 +77,8 @@ class TextWorldGame:
         return tuple(sorted(one.text for one in read if one))
 
     def close(self) -> None:
-        """Unload the planner's library, of which every game has a copy."""
-        fast_downward = importlib.import_module("fast_downward")
-        fast_downward.close_lib(self._env.unwrapped.downward_lib)
+        """Leave the engine to the next game."""
+        _FREE.append(self._env)
 
 
 def _environment() -> Any:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -51,7 +51,11 @@ def wording(grammar: str) -> Wording:
     put = templates.pop("PutObject")
     # These actions are no part of the domain.
     unused = [name for name in templates if "ReceptacleObject" in name]
-    others = {name: rule for name, rule in rules.items() if name not in plain and name.partition(".")[0] not in unused}
+    others = {
+        name: rule
+        for name, rule in rules.items()
+        if name not in plain and name.partition(".")[0] not in unused
+    }
     kept = {name: template for name, template in templates.items() if name not in unused}
     return Wording(
         answers={action: _only(rules[name]) for action, name in _PLAIN.items()},
@@ -67,9 +71,9 @@ def standard() -> Wording:
     return wording(package.grammar())
 
 
-def grammar_for(sentence: str) -> str:
-    """The package's grammar, telling this task."""
-    return package.grammar().replace(UNKNOWN, sentence)
+def telling(sentence: str) -> Wording:
+    """The package's own, telling this task."""
+    return replace(standard(), task=standard().task.replace(UNKNOWN, sentence))
 
 
 def _only(rule: list[dict[str, Any]]) -> str:

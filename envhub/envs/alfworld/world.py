@@ -7,6 +7,11 @@ from functools import cached_property
 
 from envhub.envs.alfworld.problem import Expression, Fact, Problem
 
+KNIVES = ("knifetype", "butterknifetype")
+APPLIANCES = {"heat": "microwavetype", "clean": "sinkbasintype", "cool": "fridgetype"}
+"""The kind of receptacle that each treatment needs, by the verb."""
+TREATED = {"heat": "heatable", "clean": "cleanable", "cool": "coolable"}
+"""What a thing must be for each treatment."""
 _SIGNS = (("_bar_", "|"), ("_minus_", "-"), ("_plus_", "+"), ("_dot_", "."), ("_comma_", ","))
 
 
@@ -73,7 +78,7 @@ def world_of(problem: Problem) -> World:
         receptacles=tuple(locations),
         locations=locations,
         residents={location: tuple(found) for location, found in residents.items()},
-        kinds=dict(sorted([*facts["receptacletype"], *facts["objecttype"]])),
+        kinds={fact[0]: fact[1] for fact in sorted(facts["receptacletype"] | facts["objecttype"])},
         accepted={kind: frozenset(found) for kind, found in accepted.items()},
     )
 
