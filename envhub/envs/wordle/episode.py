@@ -43,7 +43,7 @@ class WordleEpisode(Episode):
         """Answer a guess, `s h i r e` or `shire`; when it is over nothing changes."""
         was_over = self._is_over
         text = " ".join(action[:_LONGEST].split()).lower()
-        is_guess = len(action) <= _LONGEST and _GUESS.fullmatch(text) is not None
+        is_guess = action.isascii() and len(action) <= _LONGEST and _GUESS.fullmatch(text) is not None
         if not was_over:
             self._observation = self._answer(text.replace(" ", "")) if is_guess else REFUSAL
         return StepResult(

@@ -1,0 +1,307 @@
+"""Wordle: both rules, the words, the expert, AgentGym's numbers and a person's own words."""
+
+import hashlib
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from common.errors import ConfigurationError, PreflightError
+from envhub import registry
+from envhub.environment import StepResult
+from envhub.envs.wordle.engine import NUM_ANSWERS, TRIES, Lexicon, Rules, decode, encode, feedback
+from envhub.envs.wordle.environment import Wordle
+from envhub.envs.wordle.episode import WordleEpisode
+from envhub.envs.wordle.expert import Solver
+from envhub.envs.wordle.lists import MAX_WORDS, by_hash, read_words, shipped
+from envhub.envs.wordle.texts import spell, thought
+from envhub.task import SPLITS, Task, checked_split
+
+FOLDER = Path(registry.__file__).parent / "envs" / "wordle"
+BOTH: tuple[Rules, ...] = ("lmrl", "nyt")
+
+
+def wordle() -> Wordle:
+    found = registry.environment("wordle")
+    assert isinstance(found, Wordle)
+    return found
+
+
+def listed() -> list[Task]:
+    return [task for split in SPLITS for task in wordle().tasks(checked_split(split))]
+
+
+def expert_result(episode: WordleEpisode) -> StepResult:
+    """Of the expert's last move."""
+    while not (result := episode.step(episode.expert().action)).is_over:
+        assert not result.is_malformed
+    return result
+
+
+def fits_lmrl(word: str, guesses: list[tuple[str, str]]) -> bool:
+    """LMRL-Gym's own test, by what is known of letters and places."""
+    for guess, marks in guesses:
+        for place, (letter, mark) in enumerate(zip(guess, marks, strict=True)):
+            if mark == "g" and word[place] != letter:
+                return False
+            if mark == "y" and (letter not in word or word[place] == letter):
+                return False
+            if mark == "b" and letter in word:
+                return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("guess", "hidden", "lmrl", "nyt"),
+    [
+        ("shire", "shire", "ggggg", "ggggg"),
+        ("shire", "heirs", "yyggy", "yyggy"),
+        ("geese", "those", "byygg", "bbbgg"),
+        ("sleep", "those", "ybyyb", "ybybb"),
+        ("allay", "llama", "ygyyb", "ygyyb"),
+        ("mamma", "llama", "yyygg", "bybgg"),
+        ("aback", "zonal", "ybybb", "ybbbb"),
+    ],
+)
+def test_marks_by_both_rules(guess: str, hidden: str, lmrl: str, nyt: str) -> None:
+    assert feedback(guess, hidden, "lmrl") == lmrl
+    assert feedback(guess, hidden, "nyt") == nyt
+
+
+def test_a_code_is_its_marks() -> None:
+    assert [encode(decode(code)) for code in range(NUM_ANSWERS)] == list(range(NUM_ANSWERS))
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_the_answers_for_all_words_at_once_are_the_marks_of_each(rules: Rules) -> None:
+    lexicon, random = Lexicon(shipped("nyt").words, rules), Random(0)
+    twice = [word for word in lexicon.words if len(set(word)) < 4]
+    for guess in (*random.sample(lexicon.words, 20), *random.sample(twice, 20)):
+        codes = lexicon.answers(lexicon.index[guess])
+        assert [decode(int(code)) for code in codes] == [feedback(guess, w, rules) for w in lexicon.words]
+
+
+def test_by_lmrl_every_guess_is_compared_with_a_word_drawn_from_those_that_fit() -> None:
+    words = list(wordle().game_words)
+    for number in range(200):
+        episode, random = wordle().reset(f"lmrl-{number:06d}", 0), Random(number)
+        guesses: list[tuple[str, str]] = []
+        for guess in Random(f"guesses:{number}").sample(words, TRIES):
+            fitting = [word for word in words if fits_lmrl(word, guesses)]
+            assert episode.detail()["filtered_vocab"] == fitting
+            marks = feedback(guess, random.choice(fitting), "lmrl")
+            guesses.append((guess, marks))
+            result = episode.step(spell(guess))
+            assert result.observation == spell(marks)
+            assert result.is_success == (marks == "ggggg")
+            if result.is_over:
+                break
+
+
+def test_by_the_newspapers_rules_the_hidden_word_stays() -> None:
+    episode = wordle().reset("nyt-000003", 0)
+    assert "Hidden: t r i b e" in episode.render()
+    assert episode.step("bribe").observation == "b g g g g"
+    assert episode.step("eerie").observation == "b b y y g"
+    assert "Hidden: t r i b e" in episode.render()
+    assert episode.step("t r i b e").is_success
+
+
+def test_six_tries_without_the_word_are_lost_and_pay_nothing() -> None:
+    episode = wordle().reset("nyt-000003", 0)
+    results = [episode.step("raise") for _ in range(TRIES)]
+    assert [result.is_terminated for result in results] == [False] * 5 + [True]
+    assert not any(result.is_success or result.is_truncated or result.reward for result in results)
+    after = episode.step("tribe")
+    assert (after.observation, after.is_terminated, after.is_success) == (
+        results[-1].observation,
+        True,
+        False,
+    )
+    assert episode.detail()["tries_left"] == 0
+
+
+def test_a_word_that_is_not_listed_costs_a_try_and_tells_nothing() -> None:
+    episode = wordle().reset("lmrl-000005", 0)
+    before = episode.detail()["filtered_vocab"]
+    result = episode.step("z z z z z")
+    assert (result.observation, result.is_malformed, result.reward) == ("invalid word", False, 0.0)
+    assert episode.detail() == {
+        "rules": "lmrl",
+        "tries_left": 5,
+        "guesses": [],
+        "filtered_vocab": before,
+    }
+    assert episode.step("tribe").observation == "invalid word"  # a word of the newspaper's list alone
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "shir",
+        "s h i r e s",
+        "guess shire",
+        "s-h-i-r-e",
+        "s \u212a i r e",
+        "x" * 10**6,
+        "\ud800",
+        "s  h ire " * 50,
+    ],
+)
+def test_what_is_no_five_letters_is_malformed_and_costs_no_try(text: str) -> None:
+    episode = wordle().reset("lmrl-000005", 0)
+    result = episode.step(text)
+    assert result.is_malformed
+    assert result.observation.startswith("Not a guess. Write five letters")
+    assert episode.detail()["tries_left"] == TRIES
+
+
+def test_letters_may_stand_apart_or_together_in_either_case() -> None:
+    shown = {
+        wordle().reset("lmrl-000005", 0).step(text).observation
+        for text in ("t r a i n", "train", " T R A I N\n", "Train", "t  r  a  i  n")
+    }
+    assert shown == {"b y y b b"}
+
+
+def test_the_expert_finds_every_word_of_the_newspapers_list() -> None:
+    environment = wordle()
+    tasks = [task for task in listed() if task.kind == "nyt"]
+    assert len(tasks) == 2280
+    lost = [task.name for task in tasks if not expert_result(environment.reset(task.name, 0)).is_success]
+    assert lost == []
+
+
+def test_the_expert_wins_every_listed_game_of_lmrl() -> None:
+    environment = wordle()
+    tasks = [task for task in listed() if task.kind == "lmrl"]
+    assert len(tasks) == 2200
+    assert all(expert_result(environment.reset(task.name, 0)).is_success for task in tasks)
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_the_expert_still_wins_nearly_always_after_a_wasted_and_a_random_try(rules: Rules) -> None:
+    environment, random = wordle(), Random(7)
+    tasks = [task.name for task in environment.tasks("test") if task.kind == rules][:150]
+    words = shipped(rules).words
+    num_won = 0
+    for task in tasks:
+        episode = environment.reset(task, 0)
+        episode.step("zzzzz")
+        is_won = episode.step(random.choice(words)).is_success
+        num_won += is_won or expert_result(episode).is_success
+    assert num_won >= 0.98 * len(tasks)
+
+
+def test_with_two_tries_left_the_expert_takes_the_guess_that_can_win_most() -> None:
+    lexicon = Lexicon(("batch", "catch", "hatch", "latch", "match", "patch", "blimp", "chimp"), "nyt")
+    fitting = np.arange(6)
+    # Six words differ in one letter: blimp tells b, l, m and p apart, any of the six only itself.
+    assert lexicon.words[Solver(lexicon).guess(fitting, 2)] == "blimp"
+    assert Solver(lexicon).guess(fitting, 1) == 0
+
+
+def test_a_thought_tells_what_the_answers_say() -> None:
+    guesses = [("train", "byybb"), ("early", "ygybb")]
+    assert thought(guesses, 1) == "Known: _ a _ _ _. Somewhere: e r. Not: i l n t y. One word fits."
+    assert thought([], 40) == "Known: _ _ _ _ _. Many words fit."
+
+
+def test_the_first_observation_lists_the_forty_words_but_not_the_many() -> None:
+    few, many = (wordle().reset(name, 0).observation for name in ("lmrl-000000", "nyt-000000"))
+    assert ", ".join(map(spell, wordle().game_words)) in few
+    assert many.endswith("The list has 2280 English words.")
+
+
+def test_all_words_still_fit_before_the_first_guess() -> None:
+    assert tuple(wordle().reset("lmrl-000000", 0).detail()["filtered_vocab"]) == wordle().game_words
+    assert len(wordle().game_words) == 40
+
+
+def test_tasks_of_both_rules_are_mixed_and_no_name_tells_its_word() -> None:
+    environment = wordle()
+    for split, counts in (("train", (2000, 2052)), ("test", (200, 228))):
+        tasks = environment.tasks(checked_split(split))
+        kinds = [task.kind for task in tasks]
+        assert (kinds.count("lmrl"), kinds.count("nyt")) == counts
+        assert 30 <= kinds[:100].count("lmrl") <= 70
+        assert not {word for task in tasks for word in task.name.split("-")} & set(shipped("nyt").words)
+    assert environment.tasks("unseen") == ()
+
+
+def test_every_number_of_agentgym_is_a_game_by_lmrls_rules() -> None:
+    environment = wordle()
+    assert environment.indexed(5) == environment.task("wordle_5") == environment.task("lmrlgym_wordle_5")
+    assert environment.indexed(5).name == "lmrl-000005"
+    assert environment.task("wordle_123456789").name == "lmrl-123456789"
+    assert environment.task("lmrl-0000005").name == "lmrl-000005"
+    for number in (-1, 10**18):
+        with pytest.raises(ConfigurationError, match="has the tasks 0 to"):
+            environment.indexed(number)
+
+
+def test_agentgyms_own_numbers_are_in_no_listed_split() -> None:
+    environment = wordle()
+    assert not {task.name for task in listed()} & {environment.indexed(number).name for number in range(980)}
+    assert environment.task("lmrl-899999").split == "train"
+    assert environment.task("lmrl-900000").split == "test"
+
+
+@pytest.mark.parametrize("name", ["nyt-002280", "nyt-3", "lmrl-", "tribe", "wordle_-1", "lmrl-00000\uff15"])
+def test_other_names_are_no_tasks(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no such task; one is 'lmrl-000123'"):
+        wordle().reset(name, 0)
+
+
+def test_the_words_and_their_frozen_order_never_change() -> None:
+    words = shipped("nyt").words
+    assert list(words) == sorted(set(words))
+    assert set(wordle().game_words) < set(words)
+    order = "\n".join((*wordle().game_words, *(words[index] for index in by_hash(words))))
+    assert (
+        hashlib.sha256(order.encode()).hexdigest()
+        == "e3062f45505b2daceec7b8248f60f0e49b2f64495aec6835cdd817bbc37bb4a5"
+    )
+
+
+def test_the_notice_that_the_words_come_with_is_beside_them() -> None:
+    notice = (FOLDER / "words_notice.txt").read_text(encoding="utf-8")
+    assert "Copyright 2000-2011 by Kevin Atkinson" in notice
+    assert "WordNet 1.6 Copyright 1997 by Princeton University" in notice
+
+
+def test_a_persons_words_are_an_environment_for_both_rules(tmp_path: Path) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text("shire\nS T O N E\n\nbribe\ntribe\n")
+    environment = registry.environment(f"wordle_words:{file}")
+    assert isinstance(environment, Wordle)
+    assert environment.name == f"wordle_words:{file}"
+    assert environment.game_words == ("shire", "stone", "bribe", "tribe")
+    assert {environment.task(f"nyt-{number:06d}").kind for number in range(4)} == {"nyt"}
+    for name in ("nyt-000000", "nyt-000001", "nyt-000002", "nyt-000003", "lmrl-000000", "wordle_77"):
+        assert expert_result(environment.reset(name, 0)).is_success
+    said = environment.reset("lmrl-000000", 0).observation
+    assert said.endswith("s h i r e, s t o n e, b r i b e, t r i b e.")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("shire\nhouses\n", "line 2: 'houses': allowed is one word of five letters from a to z"),
+        ("shire\n\nsto ne\nna\u00efve\n", "line 4: 'na\u00efve'"),
+        ("shire\nstone\ns h i r e\n", "line 3: 'shire' stands on line 1 too"),
+        ("shire\n", f"1 words; allowed are 2 to {MAX_WORDS}"),
+    ],
+)
+def test_a_bad_line_of_a_file_of_words_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    file = tmp_path / "own.txt"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_words(file)
+
+
+def test_a_file_of_words_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"own\.txt: there is no such file"):
+        Wordle(str(tmp_path / "own.txt"))
