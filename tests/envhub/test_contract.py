@@ -1,5 +1,6 @@
 """The contract that authors run: the example and the template keep it, and every broken promise is found."""
 
+import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,8 @@ from envhub.contract import CHECKS, ContractError, Subject, check
 from envhub.contract.__main__ import main
 from envhub.environment import Environment, ExpertMove, StepResult
 from envhub.functions import Function, Functions, Parameter
-from envhub.task import Split, Task
+from envhub.task import SPLITS, Split, Task, checked_split
+from tests.contracts.subjects import missing
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = ("python:docs.sort_letters:SortLetters", "python:docs.environment_template:MyWorld")
@@ -275,3 +277,13 @@ def test_an_environment_without_an_expert_is_examined_by_its_hints() -> None:
     subject = Subject(Expertless(), num_played=10)
     check(subject)
     assert any(not play.results[-1].is_over for play in subject.plays)
+
+
+def test_the_document_counts_the_tasks_of_every_environment() -> None:
+    text = (DOCS / "environments.md").read_text()
+    counts = dict(re.findall(r"^\| `(\w+)` \| (\d+ / \d+ / \d+) \|", text, re.MULTILINE))
+    for name in registry.names():
+        assert f"\n| `{name}` | " in text
+        if name in counts and not missing(name):
+            tasks = registry.environment(name).tasks
+            assert counts[name] == " / ".join(str(len(tasks(checked_split(split)))) for split in SPLITS), name
