@@ -1,6 +1,6 @@
 """Where the hub listens, which environments it serves from how many workers, and what it allows."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -12,7 +12,6 @@ required when the hub listens beyond this machine."""
 
 GIB = 1 << 30
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
-Dialect = Literal["A", "B", "C", "D"]
 
 
 class PoolConfig(Section):
@@ -37,8 +36,8 @@ class HubConfig(Section):
     """Environment -> the URL of an AgentGym server that plays it."""
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
     """Environment -> a port of its own at whose root it speaks AgentGym's dialect."""
-    dialects: dict[str, Dialect] = Field(default_factory=dict)
-    """Environment -> the AgentGym dialect it speaks, where it is not the one of AgentGym's own."""
+    dialects: dict[str, str] = Field(default_factory=dict)
+    """Environment -> the AgentGym dialect it speaks, A, B, C or D, where it is not that of AgentGym's own."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the AgentGym dialects; empty: none."""
     num_workers: int = Field(default=1, ge=1, le=256)

@@ -10,13 +10,13 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from common.errors import ConfigurationError
+from envhub.endpoints import OPEN_PATHS
 from envhub.metrics import HubMetrics
 from envhub.refusal import Code, HubRefusal
+from envhub.wire import answer
 
 RETRY_AFTER_S = 1
 MAX_MESSAGE = 300
-OPEN_PATHS = ("/healthz",)
-"""What needs no token."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,12 +37,14 @@ def structured_errors(metrics: HubMetrics) -> Middleware:
         try:
             return await handler(request)
         except HubRefusal as refusal:
-            return _response(refusal, refusal.status, metrics)
+            return _response(request, refusal, refusal.status, metrics)
         except ConfigurationError as error:
-            return _response(HubRefusal("bad_request", str(error)), 400, metrics)
+            return _response(request, HubRefusal("bad_request", str(error)), 400, metrics)
         except web.HTTPClientError as error:
             code = _CODES.get(error.status, "bad_request")
-            return _response(HubRefusal(code, f"{request.method}: {error.reason}"), error.status, metrics)
+            return _response(
+                request, HubRefusal(code, f"{request.method}: {error.reason}"), error.status, metrics
+            )
 
     return middleware
 
@@ -79,7 +81,7 @@ def no_foreign_pages(origins: Iterable[str]) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
-        if origin and origin not in allowed and origin.partition("://")[2] != request.host:
+        if origin and not allowed & {origin, "*"} and origin.partition("://")[2] != request.host:
             raise HubRefusal("foreign_origin", "pages of this origin may not use the hub (hub.cors_origins)")
         return await handler(request)
 
@@ -98,10 +100,10 @@ def _given_token(header: str) -> bytes:
         return b""
 
 
-def _response(refusal: HubRefusal, status: int, metrics: HubMetrics) -> web.Response:
+def _response(request: web.Request, refusal: HubRefusal, status: int, metrics: HubMetrics) -> web.Response:
     metrics.refused(refusal.code)
     body = {"error": {"code": refusal.code, "message": refusal.message[:MAX_MESSAGE]}}
-    response = web.json_response(body, status=status)
+    response = answer(request, body, status)
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

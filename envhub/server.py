@@ -4,25 +4,28 @@
 """
 
 import asyncio
-import json
 import time
-from typing import Any, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from common.config import validate
 from common.errors import ConfigurationError
 from common.trajectory import TaskReference
+from envhub.agentgym.door import AgentGymDoor
 from envhub.bodies import BatchBody, BatchStep, CreateBody, StepBody, TaskQuery
 from envhub.config import HubConfig
 from envhub.doors import admission, no_foreign_pages, owner, structured_errors
+from envhub.endpoints import ENDPOINTS
 from envhub.metrics import HubMetrics
+from envhub.openapi import document
+from envhub.page import docs
 from envhub.pools import Pools
 from envhub.refusal import HubRefusal
 from envhub.session_table import Clock, SessionTable
+from envhub.wire import answer, read_body
 
-BodyT = TypeVar("BodyT", bound=BaseModel)
+SWEEPS_PER_TTL: Final = 4
 
 
 class HubServer:
@@ -36,37 +39,51 @@ class HubServer:
         self.pools = pools
         self.url = ""
         """Where it listens; empty before it does."""
-        self.application = web.Application(
-            client_max_size=config.max_body_bytes,
-            middlewares=[
-                structured_errors(self.metrics),
-                admission(tokens),
-                no_foreign_pages(config.cors_origins),
-            ],
+        self.own_urls: dict[str, str] = {}
+        """Environment -> where it listens alone, of `hub.ports`."""
+        self._guards = (
+            structured_errors(self.metrics),
+            admission(tokens),
+            no_foreign_pages(config.cors_origins),
         )
-        self.application.add_routes(
-            [
-                web.get("/healthz", self._health),
-                web.get("/metrics", self._metrics),
-                web.get("/v1/environments", self._environments),
-                web.get("/v1/environments/{name}", self._describe),
-                web.get("/v1/environments/{name}/tasks", self._tasks),
-                web.get("/v1/environments/{name}/tasks/{task}", self._find_task),
-                web.get("/v1/environments/{name}/indexed/{index}", self._indexed),
-                web.get("/v1/environments/{name}/vocabulary", self._vocabulary),
-                web.post("/v1/sessions", self._open),
-                web.post("/v1/sessions/{session}/step", self._step),
-                web.post("/v1/step", self._steps),
-                web.get("/v1/sessions/{session}/{what:observation|actions|render|detail}", self._ask),
-                web.get("/v1/sessions/{session}/picture", self._picture),
-                web.delete("/v1/sessions/{session}", self._close),
-            ]
+        self.agentgym = AgentGymDoor(
+            self.sessions,
+            pools.environments,
+            ttl_s=config.session_ttl_s,
+            max_ids=config.max_sessions,
+            dialects=config.dialects,
+            owner=owner,
+            clock=clock,
+            cors_origins=config.cors_origins,
         )
+        self.application = web.Application(client_max_size=config.max_body_bytes, middlewares=self._guards)
+        for endpoint in ENDPOINTS:
+            handler = getattr(self, f"_{endpoint.name}")
+            self.application.router.add_route(endpoint.method, endpoint.path, handler)
+        self.agentgym.add_routes(self.application)
+        self._config, self._clock = config, clock
 
-    async def _health(self, _: web.Request) -> web.Response:
+    def alone(self, environment: str) -> web.Application:
+        """One environment in its AgentGym dialect at the root, for a port of its own."""
+        return self.agentgym.application(environment, self._config.max_body_bytes, self._guards)
+
+    async def keep_swept(self) -> None:
+        """Close what nobody touches, for ever, several times per time to live."""
+        while True:
+            await asyncio.sleep(self._config.session_ttl_s / SWEEPS_PER_TTL)
+            await self.agentgym.sweep(self._clock())
+            await self.sessions.sweep()
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return web.json_response(document())
+
+    async def _docs(self, _: web.Request) -> web.Response:
+        return docs(self.pools.environments)
+
+    async def _health(self, request: web.Request) -> web.Response:
         status = "draining" if self.sessions.is_draining else "ok"
-        return web.json_response(
-            {"status": status, "sessions": len(self.sessions), "workers": len(self.pools.living)}
+        return answer(
+            request, {"status": status, "sessions": len(self.sessions), "workers": len(self.pools.living)}
         )
 
     async def _metrics(self, _: web.Request) -> web.Response:
@@ -77,11 +94,11 @@ class HubServer:
         )
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def _environments(self, _: web.Request) -> web.Response:
-        return web.json_response({"environments": await self.sessions.environments()})
+    async def _environments(self, request: web.Request) -> web.Response:
+        return answer(request, {"environments": await self.sessions.environments()})
 
     async def _describe(self, request: web.Request) -> web.Response:
-        return web.json_response(await self.sessions.describe(request.match_info["name"]))
+        return answer(request, await self.sessions.describe(request.match_info["name"]))
 
     async def _tasks(self, request: web.Request) -> web.Response:
         values: dict[str, Any] = dict(request.query)
@@ -89,38 +106,38 @@ class HubServer:
         query = validate(TaskQuery, values)
         name = request.match_info["name"]
         rows = await self.sessions.tasks(name, query.split, query.depths, query.limit)
-        return web.json_response({"environment": name, "split": query.split, "tasks": rows})
+        return answer(request, {"environment": name, "split": query.split, "tasks": rows})
 
     async def _find_task(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            await self.sessions.find_task(request.match_info["name"], request.match_info["task"])
+        return answer(
+            request, await self.sessions.find_task(request.match_info["name"], request.match_info["task"])
         )
 
     async def _indexed(self, request: web.Request) -> web.Response:
         index = _index(request.match_info["index"])
-        return web.json_response(await self.sessions.indexed(request.match_info["name"], index))
+        return answer(request, await self.sessions.indexed(request.match_info["name"], index))
 
     async def _vocabulary(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        return web.json_response({"environment": name, "vocabulary": await self.sessions.vocabulary(name)})
+        return answer(request, {"environment": name, "vocabulary": await self.sessions.vocabulary(name)})
 
     async def _open(self, request: web.Request) -> web.Response:
-        body = await _body(CreateBody, request)
+        body = await read_body(request, CreateBody)
         task = TaskReference(environment=body.environment, task=body.task, seed=body.seed)
-        return web.json_response(await self.sessions.open(task, body.action_format, owner(request)))
+        return answer(request, await self.sessions.open(task, body.action_format, owner(request)))
 
     async def _step(self, request: web.Request) -> web.Response:
-        body = await _body(StepBody, request)
+        body = await read_body(request, StepBody)
         session = request.match_info["session"]
-        return web.json_response(await self.sessions.step(session, body.index, body.action, owner(request)))
+        return answer(request, await self.sessions.step(session, body.index, body.action, owner(request)))
 
-    async def _steps(self, request: web.Request) -> web.Response:
+    async def _step_many(self, request: web.Request) -> web.Response:
         """Side by side; one refused step says so in its place and harms none of the others."""
-        body = await _body(BatchBody, request)
+        body = await read_body(request, BatchBody)
         whose = owner(request)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one_of_many(step, whose)) for step in body.steps]
-        return web.json_response({"results": [task.result() for task in tasks]})
+        return answer(request, {"results": [task.result() for task in tasks]})
 
     async def _one_of_many(self, step: BatchStep, whose: str) -> dict[str, Any]:
         try:
@@ -130,10 +147,21 @@ class HubServer:
             return {"session": step.session, "error": {"code": refusal.code, "message": refusal.message}}
         return {"session": step.session, **result}
 
-    async def _ask(self, request: web.Request) -> web.Response:
-        what = request.match_info["what"]
+    async def _observation(self, request: web.Request) -> web.Response:
+        return await self._ask(request, "observation")
+
+    async def _actions(self, request: web.Request) -> web.Response:
+        return await self._ask(request, "actions")
+
+    async def _render(self, request: web.Request) -> web.Response:
+        return await self._ask(request, "render")
+
+    async def _detail(self, request: web.Request) -> web.Response:
+        return await self._ask(request, "detail")
+
+    async def _ask(self, request: web.Request, what: str) -> web.Response:
         found = await self.sessions.ask(request.match_info["session"], what, owner(request))
-        return web.json_response({what: found})
+        return answer(request, {what: found})
 
     async def _picture(self, request: web.Request) -> web.Response:
         png = await self.sessions.ask(request.match_info["session"], "picture", owner(request))
@@ -143,7 +171,7 @@ class HubServer:
 
     async def _close(self, request: web.Request) -> web.Response:
         await self.sessions.close(request.match_info["session"], owner(request))
-        return web.json_response({"closed": True})
+        return answer(request, {"closed": True})
 
 
 def _index(text: str) -> int:
@@ -151,16 +179,3 @@ def _index(text: str) -> int:
     if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 18:
         raise ConfigurationError(f"index = {text[:40]!r}: not a whole number")
     return int(text)
-
-
-async def _body(kind: type[BodyT], request: web.Request) -> BodyT:
-    """The validated JSON body; ConfigurationError with one line when it is not one."""
-    if request.content_type != "application/json":
-        raise ConfigurationError("Content-Type: allowed is application/json")
-    try:
-        values = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError("the body is not JSON") from error
-    if not isinstance(values, dict):
-        raise ConfigurationError("the body is not a JSON object")
-    return validate(kind, values)

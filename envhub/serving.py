@@ -42,23 +42,32 @@ async def serving(
         async with AsyncExitStack() as sites:
             try:
                 server.url = await _listen(sites, server.application, config.host, config.port, "hub.port")
-                async with background(server.sessions.keep_swept()):
+                for name, port in config.ports.items():
+                    server.own_urls[name] = await _listen(
+                        sites, server.alone(name), config.host, port, f"hub.ports.{name}"
+                    )
+                async with background(server.keep_swept()):
                     yield server
             finally:
                 server.sessions.is_draining = True
 
 
 def served(config: HubConfig, played: Iterable[str] = ()) -> tuple[str, ...]:
-    """The environments of the hub, in the order given; ConfigurationError for one that does not exist."""
-    for field, given in (
-        ("environments", config.environments),
-        ("ports", config.ports),
-        ("pools", config.pools),
-    ):
-        for name in given:
-            if name not in config.backends:
-                _check_name(f"hub.{field}", name)
-    return tuple(dict.fromkeys((*(config.environments or registry.names()), *config.backends, *played)))
+    """The environments of the hub, in the order given.
+
+    ConfigurationError for one that does not exist, and for settings of one that is not served.
+    """
+    for name in config.environments:
+        if name not in config.backends:
+            _check_name("hub.environments", name)
+    found = tuple(dict.fromkeys((*(config.environments or registry.names()), *config.backends, *played)))
+    for field, settings in (("ports", config.ports), ("pools", config.pools), ("dialects", config.dialects)):
+        for name in settings:
+            if name not in found:
+                raise ConfigurationError(
+                    f"hub.{field}: {name[:80]!r} is not served; there are {', '.join(found)}"
+                )
+    return found
 
 
 def _check_name(field: str, name: str) -> None:

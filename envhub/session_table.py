@@ -23,8 +23,6 @@ from envhub.workers import Worker
 
 Clock = Callable[[], float]
 
-_SWEEPS_PER_TTL = 4
-
 
 @dataclass
 class _Entry:
@@ -142,12 +140,6 @@ class SessionTable:
                 await self._close(identity, entry)
             self._metrics.session_expired(entry.environment)
         return len(idle)
-
-    async def keep_swept(self) -> None:
-        """Sweep for ever, four times per time to live."""
-        while True:
-            await asyncio.sleep(self._config.session_ttl_s / _SWEEPS_PER_TTL)
-            await self.sweep()
 
     async def _ask(self, identity: str, entry: _Entry, operation: str, *arguments: Any) -> Any:
         entry.used_at = self._clock()

@@ -279,3 +279,81 @@ async def test_metrics_count_sessions_steps_and_refusals() -> None:
         assert 'pronghorn_hub_refusals_total{code="unknown_session"} 1' in lines
         assert 'pronghorn_hub_step_seconds_bucket{environment="guess_number",le="+Inf"} 1' in lines
         assert 'pronghorn_hub_step_seconds_count{environment="guess_number"} 1' in lines
+
+
+async def test_sessions_belong_to_the_token_that_opened_them() -> None:
+    async with hub(token="sesame, tahini") as (_, browse):
+        mine = {"headers": {"Authorization": "Bearer sesame"}}
+        theirs = {"headers": {"Authorization": "Bearer tahini"}}
+        _, opening = await browse("POST", "/v1/sessions", TASK, **mine)
+        path = f"/v1/sessions/{opening['session']}"
+        turn = {"index": 0, "action": "guess 1"}
+        assert await browse.refused(404, "POST", f"{path}/step", turn, **theirs) == "unknown_session"
+        assert await browse.refused(404, "GET", f"{path}/render", **theirs) == "unknown_session"
+        assert await browse.refused(404, "DELETE", path, **theirs) == "unknown_session"
+        batch = {"steps": [{"session": opening["session"], **turn}]}
+        _, answer = await browse("POST", "/v1/step", batch, **theirs)
+        assert answer["results"][0]["error"]["code"] == "unknown_session"
+        assert (await browse("POST", f"{path}/step", turn, **mine))[0] == 200
+
+
+async def test_a_token_may_come_as_the_password_of_a_url() -> None:
+    async with hub(token="sesame") as (server, browse):
+        url = server.url.replace("http://", "http://anyone:sesame@")
+        async with browse._http.get(f"{url}/v1/environments/guess_number") as response:
+            assert response.status == 200
+        async with browse._http.post(f"{url}/guess_number/create") as response:
+            assert isinstance((await response.json())["id"], int)
+
+
+async def test_a_page_of_another_origin_cannot_play() -> None:
+    async with hub(cors_origins=["http://viewer.example"]) as (server, browse):
+        foreign = {"headers": {"Origin": "http://evil.example"}}
+        assert await browse.refused(403, "POST", "/v1/sessions", TASK, **foreign) == "foreign_origin"
+        assert await browse.refused(403, "POST", "/guess_number/create", **foreign) == "foreign_origin"
+        for origin in (server.url, "http://viewer.example"):
+            status, _ = await browse("POST", "/v1/sessions", TASK, headers={"Origin": origin})
+            assert status == 200
+
+
+async def test_an_environment_speaks_its_dialect_below_its_name_and_on_a_port_of_its_own() -> None:
+    async with hub(ports={"guess_number": 0}) as (server, browse):
+        for url in (
+            f"{server.url}/guess_number",
+            f"{server.url}/guess_number/",
+            server.own_urls["guess_number"],
+        ):
+            async with browse._http.post(f"{url}/create") as response:
+                created = await response.json()
+            body = {"id": created["id"], "data_idx": 3}
+            async with browse._http.post(f"{url}/reset", json=body) as response:
+                assert "I think of a number" in (await response.json())["observation"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"ports": {"maze": 0}}, {"pools": {"maze": {}}}, {"dialects": {"maze": "A"}}],
+    ids=lambda settings: next(iter(settings)),
+)
+async def test_settings_of_what_is_not_served_are_a_mistake(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="'maze' is not served; there are guess_number"):
+        async with serving(HubConfig(environments=("guess_number",), **settings)):
+            pass
+
+
+async def test_the_hub_describes_itself() -> None:
+    async with hub() as (_, browse):
+        _, description = await browse("GET", "/openapi.json")
+        assert "/v1/sessions/{session}/step" in description["paths"]
+        assert "guess_number" in await browse.text("/docs")
+        _, row = await browse("GET", "/v1/environments/guess_number")
+        assert (row["num_train"], row["has_expert"]) == (80, True)
+        assert (await browse("GET", "/v1/environments/guess_number/indexed/81"))[1]["split"] == "test"
+        refused = browse.refused
+        path = "/v1/environments/guess_number"
+        assert await refused(404, "GET", f"{path}/indexed/100") == "unknown_task"
+        assert await refused(400, "GET", f"{path}/indexed/x") == "bad_request"
+        assert await refused(404, "GET", f"{path}/tasks/number-100") == "unknown_task"
+        session = await browse.open()
+        assert await refused(404, "GET", f"/v1/sessions/{session}/picture") == "no_picture"
+        assert (await browse("GET", f"/v1/sessions/{session}/detail"))[0] == 200
