@@ -1,24 +1,21 @@
 """Wordle: both rules, the words, the expert, AgentGym's numbers and a person's own words."""
 
-import hashlib
-from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
-from common.errors import ConfigurationError, PreflightError
+from common.errors import ConfigurationError
 from envhub import registry
 from envhub.environment import StepResult
 from envhub.envs.wordle.engine import NUM_ANSWERS, TRIES, Lexicon, Rules, decode, encode, feedback
 from envhub.envs.wordle.environment import Wordle
 from envhub.envs.wordle.episode import WordleEpisode
 from envhub.envs.wordle.expert import Solver
-from envhub.envs.wordle.lists import MAX_WORDS, by_hash, read_words, shipped
+from envhub.envs.wordle.lists import shipped
 from envhub.envs.wordle.texts import spell, thought
 from envhub.task import SPLITS, Task, checked_split
 
-FOLDER = Path(registry.__file__).parent / "envs" / "wordle"
 BOTH: tuple[Rules, ...] = ("lmrl", "nyt")
 
 
@@ -77,7 +74,7 @@ def test_a_code_is_its_marks() -> None:
 def test_the_answers_for_all_words_at_once_are_the_marks_of_each(rules: Rules) -> None:
     lexicon, random = Lexicon(shipped("nyt").words, rules), Random(0)
     twice = [word for word in lexicon.words if len(set(word)) < 4]
-    for guess in (*random.sample(lexicon.words, 20), *random.sample(twice, 20)):
+    for guess in (*random.sample(lexicon.words, 8), *random.sample(twice, 8)):
         codes = lexicon.answers(lexicon.index[guess])
         assert [decode(int(code)) for code in codes] == [feedback(guess, w, rules) for w in lexicon.words]
 
@@ -253,55 +250,3 @@ def test_agentgyms_own_numbers_are_in_no_listed_split() -> None:
 def test_other_names_are_no_tasks(name: str) -> None:
     with pytest.raises(ConfigurationError, match="no such task; one is 'lmrl-000123'"):
         wordle().reset(name, 0)
-
-
-def test_the_words_and_their_frozen_order_never_change() -> None:
-    words = shipped("nyt").words
-    assert list(words) == sorted(set(words))
-    assert set(wordle().game_words) < set(words)
-    order = "\n".join((*wordle().game_words, *(words[index] for index in by_hash(words))))
-    assert (
-        hashlib.sha256(order.encode()).hexdigest()
-        == "e3062f45505b2daceec7b8248f60f0e49b2f64495aec6835cdd817bbc37bb4a5"
-    )
-
-
-def test_the_notice_that_the_words_come_with_is_beside_them() -> None:
-    notice = (FOLDER / "words_notice.txt").read_text(encoding="utf-8")
-    assert "Copyright 2000-2011 by Kevin Atkinson" in notice
-    assert "WordNet 1.6 Copyright 1997 by Princeton University" in notice
-
-
-def test_a_persons_words_are_an_environment_for_both_rules(tmp_path: Path) -> None:
-    file = tmp_path / "own.txt"
-    file.write_text("shire\nS T O N E\n\nbribe\ntribe\n")
-    environment = registry.environment(f"wordle_words:{file}")
-    assert isinstance(environment, Wordle)
-    assert environment.name == f"wordle_words:{file}"
-    assert environment.game_words == ("shire", "stone", "bribe", "tribe")
-    assert {environment.task(f"nyt-{number:06d}").kind for number in range(4)} == {"nyt"}
-    for name in ("nyt-000000", "nyt-000001", "nyt-000002", "nyt-000003", "lmrl-000000", "wordle_77"):
-        assert expert_result(environment.reset(name, 0)).is_success
-    said = environment.reset("lmrl-000000", 0).observation
-    assert said.endswith("s h i r e, s t o n e, b r i b e, t r i b e.")
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("shire\nhouses\n", "line 2: 'houses': allowed is one word of five letters from a to z"),
-        ("shire\n\nsto ne\nna\u00efve\n", "line 4: 'na\u00efve'"),
-        ("shire\nstone\ns h i r e\n", "line 3: 'shire' stands on line 1 too"),
-        ("shire\n", f"1 words; allowed are 2 to {MAX_WORDS}"),
-    ],
-)
-def test_a_bad_line_of_a_file_of_words_is_named(tmp_path: Path, text: str, complaint: str) -> None:
-    file = tmp_path / "own.txt"
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=complaint):
-        read_words(file)
-
-
-def test_a_file_of_words_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match=r"own\.txt: there is no such file"):
-        Wordle(str(tmp_path / "own.txt"))
