@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 
-class Refused(AssertionError):
+class StatusError(AssertionError):
     """The status was not 200."""
 
 
-def call(method: str, url: str, body: Any = None, raw: bytes | None = None, **headers: str) -> tuple[int, Any]:
+def call(
+    method: str, url: str, body: Any = None, raw: bytes | None = None, **headers: str
+) -> tuple[int, Any]:
     """One request over its own connection; no body and no content type unless one is given."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
@@ -46,13 +48,13 @@ class Client:
     def post(self, path: str, body: Any = None) -> Any:
         status, answer = call("POST", f"{self.base}/{path}", body)
         if status != 200:
-            raise Refused(f"{path}: {status} {answer}")
+            raise StatusError(f"{path}: {status} {answer}")
         return answer
 
     def get(self, path: str) -> Any:
         status, answer = call("GET", f"{self.base}/{path}?{urlencode({self.id_key: self.id})}")
         if status != 200:
-            raise Refused(f"{path}: {status} {answer}")
+            raise StatusError(f"{path}: {status} {answer}")
         return answer
 
     def created(self, answer: Any) -> int:

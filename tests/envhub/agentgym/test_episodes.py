@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 
 from envhub import registry
-from tests.envhub.agentgym.clients import CLIENTS, Client, SciWorldClient, ToolClient
+from tests.envhub.agentgym.clients import CLIENTS, Client, ToolClient
 from tests.envhub.agentgym.serving import served, world
 
 OWN_DIALECT = ("textcraft", "maze", "wordle", "babyai", "sciworld", "alfworld")
 RAW_TEXT = ("tools", "searchqa", "webarena")
 """Dialects whose clients send all that the policy wrote."""
+SOLVED = {"babyai": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19)}
+"""Indices whose tasks the expert solves, where it does not solve all."""
 FINAL = {"sciworld": 100.0, "babyai": None}
 """The reward that a client reports for a solved task where it is not 1; None: any above 0."""
 
 
 def play(client: Client, environment: str, index: int) -> float:
-    """The expert's way through the task, seen by the client exactly as it is in this process; its last reward."""
+    """The expert's way through the task, seen by the client as in this process; its last reward."""
     twin_world = registry.environment(environment)
     client.reset(index)
     twin = twin_world.reset(twin_world.indexed(index).name, 0)
@@ -45,14 +47,16 @@ async def together(calls: list[Any]) -> list[Any]:
 @pytest.mark.parametrize("environment", OWN_DIALECT)
 async def test_a_client_plays_its_own_environment_to_the_end_eight_at_once(environment: str) -> None:
     world(environment)
-    kind = CLIENTS[environment]
+    kind, indices = CLIENTS[environment], SOLVED.get(environment, range(16))
     async with served(environment) as hub:
 
         def whole_life(number: int) -> None:
             client = kind(f"{hub.url}/{environment}" + ("/" if number % 2 else ""))
-            for index in (number, number + 8):
+            for index in indices[number::8]:
                 reward = play(client, environment, index)
-                assert reward > 0 if FINAL.get(environment, 1) is None else reward == FINAL.get(environment, 1)
+                assert (
+                    reward > 0 if FINAL.get(environment, 1) is None else reward == FINAL.get(environment, 1)
+                )
             client.close()
 
         await together([(whole_life, number) for number in range(8)])
