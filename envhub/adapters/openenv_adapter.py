@@ -109,6 +109,10 @@ class OpenEnvAdapter(Environment):
             raise self._target.mistake(
                 "its step() does not tell its action's class; add ?action=module:Class"
             )
+        try:
+            inspect.signature(environment_class).bind(**self._arguments)
+        except TypeError as error:
+            raise self._target.mistake(f"cannot be made with {self._arguments}: {error}") from None
 
         def open_link() -> Link:
             return ClassLink(core, environment_class(**self._arguments), action_class)

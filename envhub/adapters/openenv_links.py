@@ -87,7 +87,11 @@ class ClassLink:
         observation = method(*arguments, **_accepted(method, named))
         if inspect.iscoroutine(observation):
             observation = self._loop.run(observation)
-        return Answer.model_validate(self._serialize(observation))
+        answer = Answer.model_validate(self._serialize(observation))
+        # Some versions leave the metadata out of what they send.
+        return answer.model_copy(
+            update={"observation": {"metadata": observation.metadata, **answer.observation}}
+        )
 
 
 class ServerLink:

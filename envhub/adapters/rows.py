@@ -1,0 +1,64 @@
+"""Tasks that are rows of a data set: `row-000123` is its row 123."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+from envhub.environment import unknown_task
+from envhub.task import Split, Task
+
+MAX_LISTED = 1200
+"""Rows that the splits list; the others have names too."""
+TEST_SHARE = 6
+"""One row in so many is a test row."""
+
+R = TypeVar("R")
+_NAME = re.compile(r"row-([0-9]{6,9})")
+
+
+class Rows(Generic[R]):
+    """Rows of an iterable that may be endless, read as far as asked for; the splits are in order of hash."""
+
+    def __init__(self, environment: str, rows: Iterable[R]) -> None:
+        self._environment = environment
+        self._unread: Iterator[R] = iter(rows)
+        self._read: list[R] = []
+
+    def tasks(self, split: Split) -> tuple[Task, ...]:
+        """Of the first `MAX_LISTED` rows those of the split."""
+        self._read_to(MAX_LISTED - 1)
+        order = sorted(range(min(len(self._read), MAX_LISTED)), key=_hash)
+        tasks = (self._task(index) for index in order)
+        return tuple(task for task in tasks if task.split == split)
+
+    def task(self, name: str) -> Task:
+        """By name; ConfigurationError when there is no such row."""
+        return self._task(self._index(name))
+
+    def row(self, name: str) -> R:
+        """The row itself."""
+        return self._read[self._index(name)]
+
+    def _index(self, name: str) -> int:
+        match = _NAME.fullmatch(name)
+        index = int(match[1]) if match else -1
+        if index < 0 or _name(index) != name or not self._read_to(index):
+            raise unknown_task(self._environment, name, _name(0))
+        return index
+
+    def _read_to(self, index: int) -> bool:
+        self._read.extend(itertools.islice(self._unread, max(0, index + 1 - len(self._read))))
+        return index < len(self._read)
+
+    def _task(self, index: int) -> Task:
+        return Task(name=_name(index), split="test" if _hash(index) % TEST_SHARE == 0 else "train")
+
+
+def _name(index: int) -> str:
+    return f"row-{index:06d}"
+
+
+def _hash(index: int) -> int:
+    return int.from_bytes(hashlib.blake2b(_name(index).encode(), digest_size=8).digest())
