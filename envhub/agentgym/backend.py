@@ -26,8 +26,6 @@ _SPEC: Final = re.compile(r"([A-Za-z0-9_]{1,60})(?:\+([A-Za-z]{1,20}))?@(\S+)")
 _TASK: Final = re.compile(r"([a-z0-9_]+)_([0-9]{1,15})", re.IGNORECASE)
 _MAX_ECHO: Final = 200
 
-DEADLINE_S: Final = 25.0
-"""For a whole reset or step: below the hub's own patience with a worker that is silent."""
 CLOSE_DEADLINE_S: Final = 5.0
 
 
@@ -35,6 +33,8 @@ class AgentGymBackend(Environment):
     """The tasks are `textcraft_0` and so on: AgentGym's own ids. The seed changes nothing."""
 
     has_expert = False
+    deadline_s = 25.0
+    """For a whole reset or step: below the hub's own patience with a worker that is silent."""
 
     def __init__(self, spec: str) -> None:
         match = _SPEC.fullmatch(spec)
@@ -88,7 +88,7 @@ class AgentGymBackend(Environment):
     def reset(self, task: str, seed: int) -> "RemoteEpisode":
         """Create and reset an environment on the server; it is closed again when that fails half way."""
         index = int(self.task(task).name.rpartition("_")[2])
-        episode = RemoteEpisode(Remote(self._url), self._speech, self._world)
+        episode = RemoteEpisode(Remote(self._url), self._speech, self._world, self.deadline_s)
         try:
             episode.begin(index)
         except EnvironmentFault:
@@ -116,15 +116,16 @@ class RemoteEpisode(Episode):
     score's share of the full score, so that an episode's sum is the share at its end.
     """
 
-    def __init__(self, remote: Remote, speech: Speech, world: World) -> None:
+    def __init__(self, remote: Remote, speech: Speech, world: World, deadline_s: float) -> None:
         self._remote, self._speech, self._world = remote, speech, world
+        self._deadline_s = deadline_s
         self._identity: int | None = None
         self._hints: tuple[str, ...] = ()
         self._last = StepResult(observation="")
 
     def begin(self, index: int) -> None:
         """Create and reset; EnvironmentFault when the server does not do both."""
-        self._remote.start(DEADLINE_S)
+        self._remote.start(self._deadline_s)
         self._identity = self._created(self._remote.post("create", self._speech.create_body))
         body = {**self._own_id, self._speech.task_key: index, **self._speech.reset_more}
         reply = self._checked(self._remote.post("reset", body))
@@ -140,7 +141,7 @@ class RemoteEpisode(Episode):
         """Send the action; EnvironmentFault when the server does not say what came of it."""
         if self._last.is_over:
             return self._last.model_copy(update={"reward": 0.0})
-        self._remote.start(DEADLINE_S)
+        self._remote.start(self._deadline_s)
         text = self._world.written(action.encode("utf-8", "replace").decode())
         reply = self._checked(self._remote.post("step", {**self._own_id, "action": text}))
         if not isinstance(reply, Mapping):
