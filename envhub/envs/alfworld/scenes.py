@@ -105,7 +105,7 @@ def _unplaced(name: str, kinds: set[str], known: dict[str, str]) -> dict[str, st
         anchor = random.choice(anchors)
         x, y, z = position(anchor)
         for index in range(_NUM_BURNERS if kind == "StoveBurner" else 1):
-            place = placed(kind, x + 0.4 + 0.2 * index, y, z + 0.4)
+            place = placed(kind.removesuffix("Basin"), x + 0.4 + 0.2 * index, y, z + 0.4)
             end = f"|{kind}" if kind.endswith("Basin") else ""
             found[place + end] = _free({*known.values(), *found.values()}, known[anchor])
     return found
