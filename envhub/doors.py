@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
@@ -71,21 +72,33 @@ def admission(tokens: Iterable[str]) -> Middleware:
     return middleware
 
 
-def no_foreign_pages(origins: Iterable[str]) -> Middleware:
+def no_foreign_pages(origins: Iterable[str], *, is_loopback: bool) -> Middleware:
     """A web page of another origin cannot play, on a loopback hub either, unless `origins` has its own.
 
-    Browsers name the origin of a page with every request that could change something.
+    Browsers name the origin of a page with every request that could change something. A page whose own name
+    leads to this machine is told by that name: on a loopback hub only loopback names are the hub's.
     """
     allowed = frozenset(origins)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
-        if origin and not allowed & {origin, "*"} and origin.partition("://")[2] != request.host:
+        is_own = origin.partition("://")[2] == request.host
+        if is_loopback and is_own:
+            is_own = is_loopback_name(request.url.host or "")
+        if origin and not is_own and not allowed & {origin, "*"}:
             raise HubRefusal("foreign_origin", "pages of this origin may not use the hub (hub.cors_origins)")
         return await handler(request)
 
     return middleware
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a name or address means this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _given_token(header: str) -> bytes:
@@ -106,4 +119,7 @@ def _response(request: web.Request, refusal: HubRefusal, status: int, metrics: H
     response = answer(request, body, status)
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        # A browser then asks for the token, as a password, and can show /docs.
+        response.headers["WWW-Authenticate"] = 'Basic realm="Pronghorn hub: any name, the token as password"'
     return response

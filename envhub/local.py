@@ -36,7 +36,7 @@ class LocalSession:
 
 
 class LocalHub:
-    """A `Hub` inside one event loop, for `launch/local.py` and tests; it offers what `HubClient` offers."""
+    """A `Hub` inside one event loop, for `launch/local.py` and tests; it offers what `Hub` promises."""
 
     async def __aenter__(self) -> Self:
         return self

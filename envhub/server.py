@@ -15,7 +15,7 @@ from common.trajectory import TaskReference
 from envhub.agentgym.door import AgentGymDoor
 from envhub.bodies import BatchBody, BatchStep, CreateBody, StepBody, TaskQuery
 from envhub.config import HubConfig
-from envhub.doors import admission, no_foreign_pages, owner, structured_errors
+from envhub.doors import admission, is_loopback_name, no_foreign_pages, owner, structured_errors
 from envhub.endpoints import ENDPOINTS
 from envhub.metrics import HubMetrics
 from envhub.openapi import document
@@ -44,7 +44,7 @@ class HubServer:
         self._guards = (
             structured_errors(self.metrics),
             admission(tokens),
-            no_foreign_pages(config.cors_origins),
+            no_foreign_pages(config.cors_origins, is_loopback=is_loopback_name(config.host)),
         )
         self.agentgym = AgentGymDoor(
             self.sessions,
@@ -101,9 +101,7 @@ class HubServer:
         return answer(request, await self.sessions.describe(request.match_info["name"]))
 
     async def _tasks(self, request: web.Request) -> web.Response:
-        values: dict[str, Any] = dict(request.query)
-        values["depths"] = [part for part in request.query.get("depths", "").split(",") if part]
-        query = validate(TaskQuery, values)
+        query = validate(TaskQuery, dict(request.query))
         name = request.match_info["name"]
         rows = await self.sessions.tasks(name, query.split, query.depths, query.limit)
         return answer(request, {"environment": name, "split": query.split, "tasks": rows})

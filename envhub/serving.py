@@ -1,6 +1,5 @@
 """The hub from its start to its end: which environments, what listens where, and how it stops."""
 
-import ipaddress
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -12,6 +11,7 @@ from common.aio import background
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.config import TOKEN_VARIABLE, HubConfig
+from envhub.doors import is_loopback_name
 from envhub.pools import worker_pools
 from envhub.refusal import HubRefusal
 from envhub.server import HubServer
@@ -32,7 +32,7 @@ async def serving(
     PreflightError when a port is taken, a worker cannot start or one of `hub.environments` is not available.
     """
     tokens = tuple(part.strip() for part in token.split(",") if part.strip())
-    if not tokens and not _is_loopback(config.host):
+    if not tokens and not is_loopback_name(config.host):
         raise ConfigurationError(
             f"hub.host = {config.host!r}: beyond this machine the hub needs a token; set {TOKEN_VARIABLE}"
         )
@@ -103,10 +103,3 @@ async def _listen(
         ) from error
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{runner.addresses[0][1]}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

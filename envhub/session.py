@@ -1,5 +1,6 @@
 """One episode as the hub keeps it: actions in, results out, and none played twice."""
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -79,8 +80,8 @@ class Session:
         return guarded(lambda: self._episode.picture())
 
     def detail(self) -> dict[str, Any]:
-        """Facts about the state, as JSON values."""
-        return guarded(lambda: self._episode.detail())
+        """Facts about the state, as JSON values; what JSON cannot say is the environment's fault."""
+        return guarded(lambda: json.loads(json.dumps(self._episode.detail(), allow_nan=False)))
 
     def close(self) -> None:
         """Give back what the episode holds."""

@@ -311,6 +311,8 @@ async def test_a_page_of_another_origin_cannot_play() -> None:
         foreign = {"headers": {"Origin": "http://evil.example"}}
         assert await browse.refused(403, "POST", "/v1/sessions", TASK, **foreign) == "foreign_origin"
         assert await browse.refused(403, "POST", "/guess_number/create", **foreign) == "foreign_origin"
+        rebound = {"headers": {"Origin": "http://evil.example", "Host": "evil.example"}}
+        assert await browse.refused(403, "POST", "/v1/sessions", TASK, **rebound) == "foreign_origin"
         for origin in (server.url, "http://viewer.example"):
             status, _ = await browse("POST", "/v1/sessions", TASK, headers={"Origin": origin})
             assert status == 200
