@@ -211,7 +211,10 @@ def _tools(link: Link) -> list[dict[str, Any]]:
 
 def _action_class(environment_class: Any, core: Any) -> type[BaseModel] | None:
     """From the annotation of `step`; the tool call where the environment is one of MCP tools."""
-    hint: Any = get_type_hints(environment_class.step).get("action")
+    try:
+        hint: Any = get_type_hints(environment_class.step).get("action")
+    except NameError:  # named for type checkers alone
+        hint = None
     if inspect.isclass(hint) and issubclass(hint, core.Action) and hint is not core.Action:
         return cast("type[BaseModel]", hint)
     tools = core.MCPEnvironment

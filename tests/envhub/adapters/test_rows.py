@@ -1,0 +1,31 @@
+"""Rows as tasks, endless data sets too."""
+
+import itertools
+
+import pytest
+
+from common.errors import ConfigurationError
+from envhub.adapters.rows import MAX_LISTED, Rows
+
+
+def test_an_endless_data_set_is_read_as_far_as_somebody_asks() -> None:
+    given: list[int] = []
+    rows = Rows("endless", (given.append(number) or number for number in itertools.count()))
+    assert rows.row("row-000004") == 4
+    assert given == [0, 1, 2, 3, 4]
+    listed = [task.name for split in ("train", "test", "unseen") for task in rows.tasks(split)]
+    assert len(listed) == len(set(listed)) == MAX_LISTED == len(given)
+    assert rows.row("row-001300") == 1300
+
+
+def test_the_split_of_a_row_does_not_depend_on_how_many_there_are() -> None:
+    few, many = Rows("few", range(30)), Rows("many", range(500))
+    assert {task.name for task in few.tasks("test")} < {task.name for task in many.tasks("test")}
+    for task in many.tasks("train"):
+        assert many.task(task.name) == task
+
+
+@pytest.mark.parametrize("name", ["", "row-5", "row-000030", "row--00001", "row-00000\u0661", "row-0000001"])
+def test_a_row_that_is_not_there_is_a_clear_mistake(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no such task; one is 'row-000000'"):
+        Rows("few", range(30)).task(name)
