@@ -37,6 +37,10 @@ def nobody(_: web.Request) -> str:
     return ""
 
 
+def nothing(_: str) -> None:
+    """Done with the code of a refusal that nobody counts."""
+
+
 def mount(environment: str) -> str:
     """The path under which an environment is served: its name, or what of it can stand in a path."""
     return re.sub(r"[^A-Za-z0-9]+", "_", environment).strip("_")
@@ -51,7 +55,7 @@ class AgentGymDoor:
         await door.sweep(now)                           # several times per time to live
 
     `dialects` says for an environment which dialect it speaks, where that is not its own. Pages of the
-    origins in `cors_origins` (`*`: of all) may read the replies.
+    origins in `cors_origins` (`*`: of all) may read the replies. `refused` is told the code of every mistake.
     """
 
     def __init__(
@@ -65,13 +69,14 @@ class AgentGymDoor:
         owner: Owner = nobody,
         clock: Callable[[], float] = time.monotonic,
         cors_origins: Iterable[str] = (),
+        refused: Callable[[str], None] = nothing,
     ) -> None:
         asked = dialects or {}
         self.dialects: Mapping[str, Dialect] = {
             name: dialect_of(name, asked.get(name, "")) for name in environments
         }
         self.plays = Plays(sessions, ttl_s, max_ids, clock)
-        self._owner = owner
+        self._owner, self._refused = owner, refused
         self._cors_origins = frozenset(cors_origins)
 
     async def sweep(self, now: float) -> int:
@@ -81,10 +86,12 @@ class AgentGymDoor:
     def add_routes(self, application: web.Application) -> None:
         """Serve every environment below its name; further slashes anywhere in a path change nothing."""
         for environment, dialect in self.dialects.items():
-            own = re.escape(mount(environment))
-            for place in (own, *(f"{prefix}/+{own}" for prefix in dialect.prefixes)):
-                path = f"/{{start:/*{place}}}{{rest:(/.*)?}}"
-                application.router.add_route("*", path, self._handler(environment))
+            own, handler = mount(environment), self._handler(environment)
+            for place in ((own,), *((prefix, own) for prefix in dialect.prefixes)):
+                # The first is found by its fixed part; the second is tried for what nothing else fits.
+                application.router.add_route("*", f"/{'/'.join(place)}/{{rest:.*}}", handler)
+                path = f"/{{start:/*{'/+'.join(place)}}}{{rest:(/.*)?}}"
+                application.router.add_route("*", path, handler)
 
     def application(
         self, environment: str, max_body_bytes: int, middlewares: Iterable[Middleware] = ()
@@ -136,6 +143,7 @@ class AgentGymDoor:
                 view = replace(play.view, reward=0.0)
                 view = await self._played(play, operation, values)
         except HubRefusal as refusal:
+            self._refused(refusal.code)
             if operation.verb == "create" and refusal.status == 503:
                 return _json(_mistake(operation, view, refusal), 503, {"Retry-After": str(RETRY_AFTER_S)})
             return _json(_mistake(operation, view, refusal))

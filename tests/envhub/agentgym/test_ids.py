@@ -97,13 +97,16 @@ async def test_an_expired_id_is_like_one_that_never_was() -> None:
 
 
 async def test_a_create_without_room_is_told_to_try_again_and_takes_no_room() -> None:
+    codes: list[str] = []
     expected = (("textcraft", 200), ("textcraft", 503), ("guess_number", 200), ("guess_number", 503))
-    async with served("guess_number", "textcraft", max_ids=2, max_sessions=1) as hub:
+    limits: dict[str, Any] = {"max_ids": 2, "max_sessions": 1}
+    async with served("guess_number", "textcraft", refused=codes.append, **limits) as hub:
         for environment, wanted in expected:
             status, answer = await asyncio.to_thread(call, "POST", f"{hub.url}/{environment}/create")
             assert status == wanted
             assert "id" in answer
         assert len(hub.door.plays) == 2
+        assert codes == ["hub_full", "hub_full"]
 
 
 async def test_a_reset_without_room_is_answered_and_may_be_tried_again() -> None:
