@@ -1,14 +1,17 @@
 """The expert: the planner's way, said in as few actions as the grammar allows. Imports `minigrid`."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from envhub.environment import ExpertMove
-from envhub.envs.babyai.macros import DROP, FORWARD, LEFT, RIGHT, TOGGLE, WAIT, Plan
-from envhub.envs.babyai.planner import Planner, Pose, is_strict, whole_map
+from envhub.envs.babyai.macros import DROP, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE, WAIT, Plan
+from envhub.envs.babyai.mission import door_to_unlock, is_strict, whole_map
+from envhub.envs.babyai.planner import Planner, Pose
 from envhub.envs.babyai.view import View
 from envhub.envs.babyai.world import World
 
 _PRIMITIVES: Final = {LEFT: "turn left", RIGHT: "turn right", FORWARD: "move forward", TOGGLE: "toggle", DROP: "drop"}
+_WALKING: Final = (LEFT, RIGHT, FORWARD)
 _STEPS: Final = ((1, 0), (0, 1), (-1, 0), (0, -1))
 MAX_MOVES: Final = 400
 """Primitive moves after which a plan that explores gives way to one that knows the map."""
@@ -47,43 +50,63 @@ class Expert:
             planner = Planner(level, whole_map(level) if is_strict(level) else planner and planner.seen)
         if planner.move in (None, WAIT) or planner.num_moves > MAX_MOVES:
             planner = Planner(level, whole_map(level))
+        if planner.move is None:
+            planner = Planner(level, whole_map(level), door_to_unlock(level))
         self._planner = planner
         return planner
 
 
 def _spoken(planner: Planner, world: World, view: View, plans: dict[str, Plan]) -> ExpertMove:
     """The longest action that leads where the plan leads, or else its next primitive move."""
-    poses, then = planner.ahead()
-    column, row = world.level.agent_pos
-    here: Pose = (int(column), int(row), int(world.level.agent_dir))
-    best, best_length = "", 0
-    for action, plan in plans.items():
-        # A single move says nothing of where it leads: it is said when the plan has it next.
-        length = 0 if action in _PRIMITIVES.values() else _length(plan, [here, *poses], then)
-        if length > best_length:
-            best, best_length = action, length
-    if best:
-        return ExpertMove(action=best, thought=_thought(best, planner.is_exploring))
-    if planner.move == WAIT and view.ahead:
-        return ExpertMove(action=f"go to {view.ahead.label}", thought=f"The {view.ahead.name} is in front of me.")
-    action = _PRIMITIVES.get(-1 if planner.move is None else planner.move, "turn left")
-    return ExpertMove(action=action, thought=_thought(action, planner.is_exploring))
+    way = _Way(*planner.ahead(), world.pose, planner.is_exploring)
+    lengths = {action: way.length(plan) for action, plan in plans.items()}
+    best = max(lengths, key=lambda action: lengths[action])
+    if not lengths[best]:
+        best = _primitive(planner.move, view)
+    return ExpertMove(action=best, thought=_thought(best, planner.is_exploring))
 
 
-def _length(plan: Plan, poses: list[Pose], then: int | None) -> int:
-    """How many moves of the way the plan stands for; 0 when it leads elsewhere."""
-    walk = tuple(move for move in plan if move in (LEFT, RIGHT, FORWARD))
-    acts = tuple(move for move in plan if move not in (LEFT, RIGHT, FORWARD))
-    if acts == (TOGGLE,) and plan[-1] == FORWARD:
-        walk = walk[:-1]
-    elif not plan or acts == (WAIT,):
-        return 0
-    end = _walked(poses[0], walk)
-    if acts:
-        return len(poses) + 1 if acts[0] == then and end == poses[-1] else 0
-    # Turning round on the spot leads back to an earlier pose: only the last visit counts.
-    last = max((index for index, pose in enumerate(poses) if pose == end), default=0)
-    return last if len(walk) <= last else 0
+def _primitive(move: int | None, view: View) -> str:
+    """The planner's next move alone; a wait, which ends a mission, is said as going to what is faced."""
+    if move in (PICKUP, WAIT) and view.ahead:
+        return f"{'pickup' if move == PICKUP else 'go to'} {view.ahead.label}"
+    return _PRIMITIVES.get(WAIT if move is None else move, "turn left")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What the planner means to do, up to the next sub-goal."""
+
+    walk: Plan
+    poses: list[Pose]
+    end: Plan
+    start: Pose
+    is_exploring: bool
+
+    def length(self, plan: Plan) -> int:
+        """How many moves of the way an action's plan stands for; 0 when it leads elsewhere.
+
+        Where something is looked for, another way would show other things: only the same walk counts.
+        """
+        walk, acts = _parted(plan)
+        if acts:
+            is_there = bool(walk and self.poses) and _walked(self.start, walk) == self.poses[-1]
+            is_same = acts == self.end and (walk == self.walk or (is_there and not self.is_exploring))
+            return len(self.walk) + len(acts) if is_same else 0
+        # A single move says nothing of where it leads: it is said when no other action fits.
+        if len(walk) < 2:
+            return 0
+        if self.is_exploring:
+            return len(walk) if walk == self.walk[: len(walk)] else 0
+        end = _walked(self.start, walk)
+        last = max((index + 1 for index, pose in enumerate(self.poses) if pose == end), default=0)
+        return last if len(walk) <= last else 0
+
+
+def _parted(plan: Plan) -> tuple[Plan, Plan]:
+    """The walk of a plan, and what is done at its end."""
+    first = next((index for index, move in enumerate(plan) if move not in _WALKING), len(plan))
+    return plan[:first], plan[first:]
 
 
 def _walked(pose: Pose, walk: Plan) -> Pose:

@@ -5,20 +5,20 @@ carried already. Its loops are bounded by how often one replanning may push a su
 ends pushes for ever, and a count is the same on every machine, which a clock is not.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from minigrid.envs.babyai.core.verifier import (
-    AfterInstr,
-    OpenInstr,
-    PickupInstr,
-    PutNextInstr,
-    SeqInstr,
+from minigrid.envs.babyai.core.verifier import OpenInstr, PickupInstr, PutNextInstr
+from minigrid.utils.baby_ai_bot import (
+    BabyAIBot,
+    DisappearedBoxError,
+    DropSubgoal,
+    GoNextToSubgoal,
+    OpenSubgoal,
 )
-from minigrid.utils.baby_ai_bot import BabyAIBot, DisappearedBoxError, DropSubgoal, GoNextToSubgoal
 
-from envhub.envs.babyai.macros import FORWARD, LEFT, RIGHT, TOGGLE
+from envhub.envs.babyai.macros import FORWARD, LEFT, RIGHT, TOGGLE, WAIT, Plan
+from envhub.envs.babyai.mission import still_to_do
 
 MAX_PUSHES: Final = 200
 """Sub-goals that one replanning may push."""
@@ -28,6 +28,7 @@ MAX_AHEAD: Final = 40
 Pose = tuple[int, int, int]
 """Absolute column and row, and the package's direction."""
 
+_WALKING: Final = (LEFT, RIGHT, FORWARD)
 # What the bot raises when its assumptions do not hold, and what its bounded stack raises.
 _FAILURES = (AssertionError, TypeError, ValueError, IndexError, KeyError, DisappearedBoxError, RecursionError)
 
@@ -41,8 +42,9 @@ class Planner:
         planner.follow(that_move)
     """
 
-    def __init__(self, level: Any, seen: Any = None) -> None:
-        self._level = level
+    def __init__(self, level: Any, seen: Any = None, door: Any = None) -> None:
+        """`seen` is what is known of the map before; `door` is to be unlocked first."""
+        self._level, self._door = level, door
         self._bot = BabyAIBot(level)
         self._bot.stack = _Stack()
         if seen is not None:
@@ -75,32 +77,45 @@ class Planner:
         taken = None if primitive == self.move else primitive
         self.move = self._guarded(lambda: self._bot.replan(taken))
 
-    def ahead(self) -> tuple[list[Pose], int | None]:
-        """The poses that the plan leads through, and the move after the last: what else than walking is next.
+    def ahead(self) -> tuple[Plan, list[Pose], Plan]:
+        """The walk that is planned, the pose after each of its moves, and what is done at its end.
 
-        Ends where a sub-goal is reached. Leaves the level and the plan as they were.
+        The end is where a sub-goal is reached; what is done there is one move, or the opening of a door and
+        the step into it, or nothing. Leaves the level and the plan as they were.
         """
         kept = self._kept()
         move, num_goals = self.move, self._num_goals()
+        walk: list[int] = []
         poses: list[Pose] = []
-        while move in (LEFT, RIGHT, FORWARD) and len(poses) < MAX_AHEAD and self._walk(move):
+        while move in _WALKING and len(poses) < MAX_AHEAD and self._num_goals() >= num_goals and self._walk(move):
             column, row = self._level.agent_pos
+            walk.append(move)
             poses.append((int(column), int(row), int(self._level.agent_dir)))
             move = self._guarded(lambda: self._bot.replan(None))
-            if self._num_goals() < num_goals:
-                break
-        if self._num_goals() < num_goals and move in (LEFT, RIGHT, FORWARD):
-            move = None
+        end = () if move is None or move in _WALKING else self._end(move)
         self._restore(kept)
-        return poses, move
+        return tuple(walk), poses, end
+
+    def _end(self, move: int) -> Plan:
+        """The move, and the step into a doorway where opening it is followed by that or ends the mission."""
+        door = self._level.grid.get(*self._level.front_pos)
+        if move != TOGGLE or door is None or door.type != "door" or door.is_open:
+            return (move,)
+        was_locked = door.is_locked
+        door.is_open, door.is_locked = True, False
+        after = self._guarded(lambda: self._bot.replan(None))
+        door.is_open, door.is_locked = False, was_locked
+        return (TOGGLE, FORWARD) if after in (FORWARD, WAIT) else (TOGGLE,)
 
     def _begin(self) -> Any:
         self._bot._process_obs()
-        todo = list(_left(self._level.instrs))
+        todo = list(still_to_do(self._level.instrs))
         for instruction in reversed(todo[1:]):
             self._bot._process_instr(instruction)
         if todo:
             self._push_first(todo[0])
+        if self._door is not None:
+            self._push_unlocking(self._door)
         return self._bot.replan()
 
     def _push_first(self, instruction: Any) -> None:
@@ -115,9 +130,25 @@ class Planner:
         for box in boxes:
             bot.stack.append(_OpenBox(bot))
             bot.stack.append(GoNextToSubgoal(bot, box))
-        if carried and (isinstance(instruction, PickupInstr | PutNextInstr) or carried in boxes):
+        if carried is None or not (isinstance(instruction, PickupInstr | PutNextInstr) or carried in boxes):
+            return
+        door = self._locked_door(carried)
+        if door is None:
             bot.stack.append(DropSubgoal(bot))
             bot.stack.append(GoNextToSubgoal(bot, bot._find_drop_pos()))
+        else:
+            self._push_unlocking(door)
+
+    def _push_unlocking(self, door: Any) -> None:
+        """Fetch the key where it is not carried, open the door, drop the key."""
+        self._bot.stack.append(OpenSubgoal(self._bot, reason="Unlock"))
+        self._bot.stack.append(GoNextToSubgoal(self._bot, door, reason="Open"))
+
+    def _locked_door(self, carried: Any) -> Any:
+        """A door in sight or remembered that the carried key unlocks; None when there is none."""
+        seen = [self._level.grid.get(*cell) for cell in zip(*np.nonzero(self.seen), strict=True)]
+        doors = (thing for thing in seen if thing and thing.type == "door" and thing.is_locked)
+        return next((door for door in doors if carried.type == "key" and door.color == carried.color), None)
 
     def _full_boxes(self) -> list[Any]:
         things = [*self._level.grid.grid, self._level.carrying]
@@ -133,7 +164,7 @@ class Planner:
 
     def _is_walking(self, primitive: int) -> bool:
         goals = self._bot.stack
-        return primitive in (LEFT, RIGHT, FORWARD) and bool(goals) and isinstance(goals[-1], GoNextToSubgoal)
+        return primitive in _WALKING and bool(goals) and isinstance(goals[-1], GoNextToSubgoal)
 
     def _num_goals(self) -> int:
         return sum(not goal.is_exploratory() for goal in self._bot.stack)
@@ -195,33 +226,3 @@ class _OpenBox:
     def is_exploratory(self) -> bool:
         """Needed whatever has been seen."""
         return False
-
-
-def whole_map(level: Any) -> Any:
-    """`seen` for a planner that knows every cell from the start."""
-    return np.ones((level.width, level.height), dtype=bool)
-
-
-def is_strict(level: Any) -> bool:
-    """Whether a wrong first attempt fails the mission, so that trying things out is not allowed."""
-    return any(getattr(instruction, "strict", False) for instruction in _parts(level.instrs))
-
-
-def _parts(instruction: Any) -> Iterator[Any]:
-    yield instruction
-    if isinstance(instruction, SeqInstr):
-        yield from _parts(instruction.instr_a)
-        yield from _parts(instruction.instr_b)
-
-
-def _left(instruction: Any) -> Iterator[Any]:
-    """The simple instructions that are still to be carried out, in order."""
-    if not isinstance(instruction, SeqInstr):
-        yield instruction
-        return
-    first, second = (instruction.instr_a, instruction.a_done), (instruction.instr_b, instruction.b_done)
-    if isinstance(instruction, AfterInstr):
-        first, second = second, first
-    for part, state in (first, second):
-        if state != "success":
-            yield from _left(part)

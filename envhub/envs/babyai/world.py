@@ -53,6 +53,12 @@ class World:
         thing = self.level.carrying
         return (thing.color, thing.type) if thing else None
 
+    @property
+    def pose(self) -> tuple[int, int, int]:
+        """Column, row and the package's direction."""
+        column, row = self.level.agent_pos
+        return int(column), int(row), int(self.level.agent_dir)
+
     def view(self) -> View:
         """What is seen now."""
         ahead = self.level.grid.get(*self.level.front_pos)
