@@ -78,7 +78,10 @@ def task_description(view: View) -> str:
 
 def hints(view: View) -> dict[str, Any]:
     """SciWorld's actions and objects."""
-    return {"possible_actions": actions(view), "possible_objects": view.told("objects", [])}
+    return {
+        "possible_actions": view.told("possible_actions", actions(view)),
+        "possible_objects": view.told("possible_objects", []),
+    }
 
 
 def goals(view: View) -> dict[str, Any]:
@@ -126,9 +129,8 @@ def science_state(view: View) -> dict[str, Any]:
         "observation": view.observation,
         "inventory": view.told("inventory"),
         "task_description": task_description(view),
-        "goal_progress": view.told("goal_progress"),
-        "possible_actions": actions(view)[:_SHOWN],
-        "possible_objects": view.told("objects", [])[:_SHOWN],
+        "goal_progress": view.told("goals"),
+        **{name: shown[:_SHOWN] for name, shown in hints(view).items()},
         "current_moves": view.moves,
         "environment_info": {"task_name": view.told("task_name", view.kind), "score": view.score},
     }

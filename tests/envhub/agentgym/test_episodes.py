@@ -12,8 +12,11 @@ from tests.envhub.agentgym.serving import served, world
 OWN_DIALECT = ("textcraft", "maze", "wordle", "babyai", "sciworld", "alfworld")
 RAW_TEXT = ("tools", "searchqa", "webarena")
 """Dialects whose clients send all that the policy wrote."""
-SOLVED = {"babyai": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19)}
-"""Indices whose tasks the expert solves, where it does not solve all."""
+SOLVED: dict[str, tuple[int, ...]] = {
+    "babyai": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19),
+    "sciworld": (0, 1),
+}
+"""Indices to play, where the expert does not solve all or an episode takes long."""
 FINAL = {"sciworld": 100.0, "babyai": None}
 """The reward that a client reports for a solved task where it is not 1; None: any above 0."""
 
