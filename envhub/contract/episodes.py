@@ -1,10 +1,10 @@
 """Promises about episodes: they repeat, they end, they keep apart, and nothing that is written harms them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 
-from envhub.contract.play import wandering
+from envhub.contract.play import Play, wandering
 from envhub.contract.subject import Subject
 from envhub.environment import Episode
 
@@ -151,10 +151,19 @@ def facts_and_views_are_as_promised(subject: Subject) -> None:
         for picture in played.pictures:
             is_png = picture == b"" or picture.startswith(b"\x89PNG\r\n\x1a\n")
             subject.require(is_png, f"{played.task}: the picture is no PNG")
-        if subject.answer is not None:
-            answer = subject.answer(played)
-            told = answer in _leaves(played.turns[0].detail)
-            subject.require(not told, f"{played.task}: the detail tells the answer {answer!r}")
+    if subject.answer is not None:
+        _keeps_the_answer(subject, subject.answer)
+
+
+def _keeps_the_answer(subject: Subject, answer: Callable[[Play], str]) -> None:
+    """An answer may stand in a list that is also shown where it is not the answer."""
+    won = [played for played in subject.plays if played.is_won]
+    details = [(answer(played), _leaves(played.turns[0].detail)) for played in won]
+    for played, (hidden, told) in zip(won, details, strict=True):
+        is_everywhere = any(hidden in others for other, others in details if other != hidden)
+        subject.require(
+            hidden not in told or is_everywhere, f"{played.task}: the detail tells the answer {hidden!r}"
+        )
 
 
 def _recover(subject: Subject, task: str, episode: Episode) -> None:

@@ -17,11 +17,17 @@ from tests.contracts.digests import frozen, names_digest, shown_digest
 from tests.contracts.subjects import missing, subject
 
 ENVIRONMENTS = registry.names()
-EXPENSIVE = {"alfworld", "sciworld"}
+EXPENSIVE = {"alfworld_textworld", "sciworld"}
 """Where an example of hypothesis takes seconds: they meet the hostile texts of the contract alone."""
 
 
-@pytest.fixture(params=ENVIRONMENTS)
+SLOW = {"alfworld_textworld"}
+"""Its engine takes seconds to begin an episode: a minute and a half in all, with `-m slow`."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ENVIRONMENTS]
+)
 def name(request: pytest.FixtureRequest) -> str:
     """Skipped, with the command that helps, only when a package is missing on this machine."""
     if why := missing(request.param):
