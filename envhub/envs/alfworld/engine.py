@@ -123,7 +123,6 @@ class NativeGame(Game):
         is_here = any(thing in self._state.inside[place] for place in self._state.here())
         if not is_here or not self._world.has("toggleable", thing):
             return ""
-        self._state.flags["ison"] ^= {thing}
         self._state.flags["istoggled"].add(thing)
         return sights.SWITCHED_ON.format(self._world.names[thing])
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from envhub.envs.alfworld import package
 from envhub.envs.alfworld.commands import Command
+from envhub.envs.alfworld.goal import atoms
 from envhub.envs.alfworld.problem import Problem, read, write
 from envhub.envs.alfworld.state import State
 from envhub.envs.alfworld.wording import Wording, standard, telling, wording
@@ -14,6 +15,8 @@ from envhub.envs.alfworld.world import World, world_of
 
 NOTHING = "Nothing happens."
 """Answers what is not possible."""
+_UNTRACKED = {"ison", "checked", "holdsany"}
+"""What actions change and no goal of the six kinds asks for."""
 _COMMENT = re.compile(r";[^\n]*")
 
 
@@ -29,11 +32,12 @@ class GameFile:
 
     @property
     def rules_differ(self) -> bool:
-        """Whether rules or texts are others than the package's, which the native engine knows."""
+        """Whether rules, texts or the goal are others than those that the native engine knows."""
         if self.original is None:
             return False
-        domain = str(self.original["pddl_domain"])
-        return self.wording.rest != standard().rest or _bare(domain) != _bare(package.domain())
+        is_other_domain = _bare(str(self.original["pddl_domain"])) != _bare(package.domain())
+        asks = {atom[0] for atom in atoms(self.problem.goal) if atom}
+        return is_other_domain or self.wording.rest != standard().rest or bool(asks & _UNTRACKED)
 
     def tw_pddl(self) -> dict[str, Any]:
         """What TextWorld loads: the content of a `game.tw-pddl`."""

@@ -50,7 +50,11 @@ class Original:
             problem = read((self.folder / "initial_state.pddl").read_text(encoding="utf-8"))
             trajectory = json.loads((self.folder / "traj_data.json").read_text(encoding="utf-8"))
             return described(problem, _sentence(self.task, trajectory))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise ConfigurationError(
+                f"task = {self.task.name!r}: its files cannot be read: {error.strerror}"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(
                 f"task = {self.task.name!r}: its files cannot be played: {error}"
             ) from error
@@ -92,10 +96,16 @@ class Originals:
         return None
 
     def numbered(self, index: int) -> Original | None:
-        """By AgentGym's number; ConfigurationError when the game that it means is not there."""
+        """By AgentGym's number; None when no numbers are known.
+
+        ConfigurationError when the number or the game that it means is not there.
+        """
+        if not self._numbers:
+            return None
         name = self._numbers.get(index)
         if name is None:
-            return None
+            first, last = min(self._numbers), max(self._numbers)
+            raise ConfigurationError(f"index = {index}: the mappings have numbers from {first} to {last}")
         found = self.find(name)
         if found is None:
             raise ConfigurationError(f"index = {index}: means {name}, which is not below {DATA}/json_2.1.1")

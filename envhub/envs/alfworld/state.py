@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from envhub.envs.alfworld.problem import Fact
 from envhub.envs.alfworld.world import World
 
-CHANGING = ("isclean", "ishot", "iscool", "istoggled", "ison", "issliced", "opened")
+CHANGING = ("isclean", "ishot", "iscool", "istoggled", "issliced", "opened")
 """Predicates with one argument that actions change."""
 
 
