@@ -94,8 +94,8 @@ SCIWORLD: Final = Functions(
     Function("move", "move {object} to {other}", "put a thing into another", (_OBJECT, _word("other"))),
     Function("pick_up", "pick up {object}", "put a thing into your inventory", (_OBJECT,)),
     Function("put_down", "put down {object}", "take it out again", (_OBJECT,)),
-    Function("pour", "pour {object} into {other}", "pour a liquid into a thing", (_OBJECT, _word("other"))),
-    Function("dunk", "dunk {object} into {other}", "dip a thing into a liquid", (_OBJECT, _word("other"))),
+    Function("pour", "pour {object} in {other}", "pour a liquid into a thing", (_OBJECT, _word("other"))),
+    Function("dunk", "dunk {object} in {other}", "dip a thing into a liquid", (_OBJECT, _word("other"))),
     Function("mix", "mix {object}", "let what is in a container react", (_OBJECT,)),
     Function("eat", "eat {object}", "eat a thing", (_OBJECT,)),
     Function("flush", "flush {object}", "flush a toilet", (_OBJECT,)),
@@ -108,6 +108,7 @@ SCIWORLD: Final = Functions(
     Function("wait", "wait", "let ten steps pass"),
     Function("inventory", "inventory", "list what you carry"),
     Function("task", "task", "repeat the task"),
+    Function("reset_task", "reset task", "begin the task again"),
     Function("choose", "{number}", "answer what you mean", (_NUMBER,)),
 )
 
