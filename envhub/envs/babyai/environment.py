@@ -29,12 +29,12 @@ _MAX_NUMBER: Final = 50
 
 
 class BabyAI(Environment):
-    """AgentGym's 40 levels in its default splits, every other BabyAI level by name; the task fixes the episode."""
+    """AgentGym's 40 levels in the splits, every other BabyAI level by name; the task fixes the episode."""
 
     name = "babyai"
     horizon = 100
     functions = text.FUNCTIONS
-    source = "Minigrid 3.2.0 of the Farama Foundation, Apache-2.0"
+    source = "levels of minigrid 3.2.0 by the Farama Foundation, Apache-2.0"
 
     def __init__(self) -> None:
         if importlib.util.find_spec("minigrid") is None:
@@ -43,7 +43,7 @@ class BabyAI(Environment):
             )
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
-        """The 40 levels with 100 seeds for training and 5 for testing, without those of `excluded.txt`."""
+        """The 40 levels with 50 seeds for training and 5 for testing, without those of `excluded.txt`."""
         return levels.listed(split)
 
     def task(self, name: str) -> Task:
@@ -79,4 +79,4 @@ class BabyAI(Environment):
         return tuple(sorted(prompt_words(self, [_TEMPLATES, numbers, *COLORS, *DOOR_STATES, *TYPES])))
 
     def _near(self, name: str) -> tuple[str, ...]:
-        return tuple(levels.task_name(level, 0) for level in levels.AGENTGYM_LEVELS + levels.OTHER_LEVELS)
+        return tuple(levels.task_name(level, 0) for level in levels.known())

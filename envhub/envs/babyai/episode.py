@@ -23,7 +23,8 @@ ENDINGS: Final = {
 class BabyAIEpisode(Episode):
     """Reward 1 - 0.9 n / N at success, where n of N primitive steps are used; 0 for everything else.
 
-    A text outside the grammar is malformed; an action that is not possible now is refused. Neither takes a step.
+    A text outside the grammar is malformed, an action that is not possible now is refused; neither takes a
+    step.
     """
 
     def __init__(self, level: str, seed: int) -> None:
@@ -87,7 +88,8 @@ class BabyAIEpisode(Episode):
             "steps": int(level.step_count),
             "max_steps": int(level.max_steps),
             "objects": [
-                {"name": thing.label, "forward": thing.forward, "right": thing.right} for thing in self._view.things
+                {"name": thing.label, "forward": thing.forward, "right": thing.right}
+                for thing in self._view.things
             ],
         }
 

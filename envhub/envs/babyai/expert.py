@@ -10,7 +10,13 @@ from envhub.envs.babyai.planner import Planner, Pose
 from envhub.envs.babyai.view import View
 from envhub.envs.babyai.world import World
 
-_PRIMITIVES: Final = {LEFT: "turn left", RIGHT: "turn right", FORWARD: "move forward", TOGGLE: "toggle", DROP: "drop"}
+_PRIMITIVES: Final = {
+    LEFT: "turn left",
+    RIGHT: "turn right",
+    FORWARD: "move forward",
+    TOGGLE: "toggle",
+    DROP: "drop",
+}
 _WALKING: Final = (LEFT, RIGHT, FORWARD)
 _STEPS: Final = ((1, 0), (0, 1), (-1, 0), (0, -1))
 MAX_MOVES: Final = 400

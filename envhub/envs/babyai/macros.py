@@ -22,7 +22,7 @@ _STEPS: Final = ((0, -1), (1, 0), (0, 1), (-1, 0))
 
 
 def possible(view: View) -> dict[str, Plan]:
-    """Every action that can be taken now, in the order in which they are shown; to check is no move at all."""
+    """Every action that can be taken now, in the order in which they are shown; to check takes no move."""
     reach = _reach(tuple(view.is_free((c, r)) for r in range(SIZE) for c in range(SIZE)))
     plans: dict[str, Plan] = {"turn left": (LEFT,), "turn right": (RIGHT,)}
     if view.is_free((AGENT[0], AGENT[1] - 1)):
@@ -78,7 +78,9 @@ def _onto(reach: dict[Pose, Plan], cell: Cell) -> Plan | None:
 
 
 def _shortest(reach: dict[Pose, Plan], poses: Iterable[Pose]) -> Plan | None:
-    return min((reach[pose] for pose in poses if pose in reach), key=lambda plan: (len(plan), plan), default=None)
+    return min(
+        (reach[pose] for pose in poses if pose in reach), key=lambda plan: (len(plan), plan), default=None
+    )
 
 
 @lru_cache(maxsize=128)

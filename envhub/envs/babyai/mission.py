@@ -1,4 +1,4 @@
-"""What a level asks for and how its map hangs together, read from the package's objects. Imports `minigrid`."""
+"""What a level asks for and how its map hangs together, from the package's objects. Imports `minigrid`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +9,13 @@ from minigrid.envs.babyai.core.verifier import AfterInstr, SeqInstr
 
 def still_to_do(instruction: Any) -> Iterator[Any]:
     """The simple instructions that are still to be carried out, in order."""
-    if not isinstance(instruction, SeqInstr):
+    if not _is_sequence(instruction):
         yield instruction
         return
-    first, second = (instruction.instr_a, instruction.a_done), (instruction.instr_b, instruction.b_done)
+    parts = [(instruction.instr_a, instruction.a_done), (instruction.instr_b, instruction.b_done)]
     if isinstance(instruction, AfterInstr):
-        first, second = second, first
-    for part, state in (first, second):
+        parts.reverse()
+    for part, state in parts:
         if state != "success":
             yield from still_to_do(part)
 
@@ -53,6 +53,10 @@ def _within_reach(level: Any) -> list[tuple[int, int]]:
 
 def _parts(instruction: Any) -> Iterator[Any]:
     yield instruction
-    if isinstance(instruction, SeqInstr):
+    if _is_sequence(instruction):
         yield from _parts(instruction.instr_a)
         yield from _parts(instruction.instr_b)
+
+
+def _is_sequence(instruction: Any) -> bool:
+    return isinstance(instruction, SeqInstr)

@@ -28,6 +28,8 @@ MAX_AHEAD: Final = 40
 Pose = tuple[int, int, int]
 """Absolute column and row, and the package's direction."""
 
+# The package's own annotations stop short of the bot.
+_BOT: Any = BabyAIBot
 _WALKING: Final = (LEFT, RIGHT, FORWARD)
 # What the bot raises when its assumptions do not hold, and what its bounded stack raises.
 _FAILURES = (AssertionError, TypeError, ValueError, IndexError, KeyError, DisappearedBoxError, RecursionError)
@@ -45,7 +47,7 @@ class Planner:
     def __init__(self, level: Any, seen: Any = None, door: Any = None) -> None:
         """`seen` is what is known of the map before; `door` is to be unlocked first."""
         self._level, self._door = level, door
-        self._bot = BabyAIBot(level)
+        self._bot = _BOT(level)
         self._bot.stack = _Stack()
         if seen is not None:
             self._bot.vis_mask |= seen
@@ -66,7 +68,7 @@ class Planner:
     def follow(self, primitive: int) -> None:
         """The level has taken this move; plan the next.
 
-        On the way somewhere another way is as good. Anything else that was not planned makes the plan `is_lost`.
+        On the way somewhere another way is as good. Anything else that was not planned makes `is_lost` true.
         """
         self.num_moves += 1
         if primitive != self.move and not self._is_walking(primitive):
@@ -87,7 +89,12 @@ class Planner:
         move, num_goals = self.move, self._num_goals()
         walk: list[int] = []
         poses: list[Pose] = []
-        while move in _WALKING and len(poses) < MAX_AHEAD and self._num_goals() >= num_goals and self._walk(move):
+        while (
+            move in _WALKING
+            and len(poses) < MAX_AHEAD
+            and self._num_goals() >= num_goals
+            and self._walk(move)
+        ):
             column, row = self._level.agent_pos
             walk.append(move)
             poses.append((int(column), int(row), int(self._level.agent_dir)))

@@ -16,9 +16,14 @@ FUNCTIONS: Final = Functions(
     Function("turn_left", "turn left", "turn left on the spot"),
     Function("turn_right", "turn right", "turn right on the spot"),
     Function("move_forward", "move forward", "move one step ahead"),
-    Function("go_to", "go to {object} {number}", "walk up to something in sight and face it", (_THING, _NUMBER)),
     Function(
-        "pickup", "pickup {object} {number}", "walk up to a key, ball or box and pick it up", (_THING, _NUMBER)
+        "go_to", "go to {object} {number}", "walk up to something in sight and face it", (_THING, _NUMBER)
+    ),
+    Function(
+        "pickup",
+        "pickup {object} {number}",
+        "walk up to a key, ball or box and pick it up",
+        (_THING, _NUMBER),
     ),
     Function("go_through", "go through {door} {number}", "walk into an open doorway", (_DOOR, _NUMBER)),
     Function(
@@ -27,13 +32,16 @@ FUNCTIONS: Final = Functions(
         "walk up to a closed door, open it and step into the doorway; a locked door takes a key of its color",
         (_DOOR, _NUMBER),
     ),
-    Function("toggle", "toggle", "open or close the door right in front of you, or open a box with something in it"),
+    Function(
+        "toggle", "toggle", "open or close the door right in front of you, or open a box with something in it"
+    ),
     Function("drop", "drop", "put what you carry on the empty cell in front of you"),
     Function("go_to_goal", "go to goal", "walk onto the goal"),
     Function("check_available_actions", "check available actions", "list what you can do now"),
 )
 RULES: Final = """You are in a building of square rooms and are given a goal in words.
-You see a part of the room ahead of you. Things have a color, a type and a number; 1 is the nearest of its name.
+You see what is ahead of you, seven cells wide and deep, as far as no wall or closed door is in the way.
+Things have a color, a type and a number; 1 is the nearest of its name.
 You can carry one thing. To go to something means to stand beside it and face it.
 What comes after "then", or before "after you", has to be done last.
 Fewer steps give a higher reward."""
@@ -71,7 +79,9 @@ def describe(view: View) -> str:
     parts.append("The room has walls around you. ")
     if barrier:
         parts.append(f"You are facing a {barrier[0]} {barrier[1]} steps away. ")
-    parts.append(f"You are carrying a {' '.join(view.carried)}." if view.carried else "You are not carrying anything.")
+    parts.append(
+        f"You are carrying a {' '.join(view.carried)}." if view.carried else "You are not carrying anything."
+    )
     return "".join(parts)
 
 
@@ -89,7 +99,11 @@ def refusal(view: View, action: str) -> str:
         kind = view.ahead.name if view.ahead else view.type_at((AGENT[0], AGENT[1] - 1))
         return f"You cannot move forward: there is a {kind} right in front of you."
     if action == "drop":
-        return "You cannot drop it here: the cell in front of you is not empty." if view.carried else _EMPTY_HANDS
+        return (
+            "You cannot drop it here: the cell in front of you is not empty."
+            if view.carried
+            else _EMPTY_HANDS
+        )
     if action == "go to goal":
         return "You see no way to a goal."
     if view.ahead and view.ahead.type == "door":

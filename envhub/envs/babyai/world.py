@@ -1,6 +1,7 @@
 """The package's side: a level that has been generated, one primitive move at a time. Imports `minigrid`."""
 
 import os
+from typing import Any
 
 # pygame, which the package draws with, would greet on standard output.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -13,17 +14,17 @@ from envhub.envs.babyai.view import View
 
 
 def _silent(*_: object) -> None:
-    """The package's generator prints every draft that it rejects; standard output may be someone's protocol."""
+    """The package's generator prints every draft that it rejects, on standard output."""
 
 
-roomgrid_level.print = _silent  # type: ignore[attr-defined]
+vars(roomgrid_level)["print"] = _silent
 
 
 class World:
     """One generated level and what happened in it so far."""
 
     def __init__(self, level: str, seed: int) -> None:
-        self.level = gymnasium.make(level, disable_env_checker=True).unwrapped
+        self.level: Any = gymnasium.make(level, disable_env_checker=True).unwrapped
         shown, _ = self.level.reset(seed=seed)
         self._image = shown["image"]
         self.reward = 0.0
