@@ -24,12 +24,8 @@ class Task(Record):
 
 
 def select(tasks: tuple[Task, ...], depths: tuple[int, ...] = (), limit: int = 0) -> tuple[Task, ...]:
-    """The first `limit` tasks of the given depths, in their frozen order; empty and 0 mean all.
-
-    Where no task has a depth, every one is taken.
-    """
-    is_layered = any(task.depth for task in tasks)
-    chosen = tuple(task for task in tasks if not depths or not is_layered or task.depth in depths)
+    """The first `limit` tasks of the given depths, in their frozen order; empty and 0 mean all."""
+    chosen = tuple(task for task in tasks if not depths or task.depth in depths)
     return chosen[:limit] if limit else chosen
 
 

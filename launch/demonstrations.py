@@ -15,6 +15,7 @@ from envhub.demonstrations import write_demonstrations
 from envhub.hub import references
 from envhub.task import select
 from launch.config import RunConfig
+from launch.tasks import depths_of
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -61,8 +62,8 @@ def _shown(config: RunConfig, name: str) -> list[TaskReference]:
             f"sft.num_demonstrations = {config.sft.num_demonstrations}: allowed is 0, "
             f"environment {name} has no expert"
         )
-    train = select(environment.tasks("train"), wanted.depths, wanted.num_train)
-    shown = references(name, list(select(train, config.sft.depths)))
+    train = select(environment.tasks("train"), depths_of(config, name, wanted.depths), wanted.num_train)
+    shown = references(name, list(select(train, depths_of(config, name, config.sft.depths))))
     if not shown:
         raise ConfigurationError(
             f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"

@@ -15,7 +15,7 @@ from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
-from launch.tasks import shares, spread_over_depths
+from launch.tasks import depths_of, shares, spread_over_depths
 
 
 def check(config: RunConfig) -> None:
@@ -37,7 +37,7 @@ def check_tasks(config: RunConfig) -> None:
     """The environment is there and has as many training, expert and held-out tasks as are asked for."""
     wanted = config.tasks
     for name in wanted.environments:
-        if not select(registry.environment(name).tasks("train"), wanted.depths):
+        if not select(registry.environment(name).tasks("train"), depths_of(config, name, wanted.depths)):
             raise ConfigurationError(
                 f"tasks.depths = {list(wanted.depths)}: {name} has no such training task"
             )
@@ -45,7 +45,9 @@ def check_tasks(config: RunConfig) -> None:
         demonstration_tasks(config)
     if config.evaluation.num_tasks:
         for name, share in shares(wanted.environments, config.evaluation.num_tasks):
-            heldout = select(registry.environment(name).tasks(wanted.heldout_split), wanted.depths)
+            heldout = select(
+                registry.environment(name).tasks(wanted.heldout_split), depths_of(config, name, wanted.depths)
+            )
             spread_over_depths(heldout, share, config.run.seed)
 
 

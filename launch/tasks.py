@@ -9,6 +9,7 @@ from pathlib import Path
 from common.errors import ConfigurationError
 from common.run_directory import RunDirectory, write_json
 from common.trajectory import TaskReference
+from envhub import registry
 from envhub.hub import Hub, references
 from envhub.task import Task
 from launch.config import RunConfig
@@ -19,7 +20,7 @@ async def freeze_tasks(config: RunConfig, hub: Hub) -> None:
     wanted = config.tasks
     train: list[TaskReference] = []
     for name in wanted.environments:
-        train += await hub.tasks(name, "train", wanted.depths, wanted.num_train)
+        train += await hub.tasks(name, "train", depths_of(config, name, wanted.depths), wanted.num_train)
     heldout: list[TaskReference] = []
     if config.evaluation.num_tasks:
         heldout = await heldout_tasks(config, hub, config.evaluation.num_tasks)
@@ -37,9 +38,17 @@ async def heldout_tasks(config: RunConfig, hub: Hub, number: int) -> list[TaskRe
     """`number` held-out tasks, as evenly over the environments as can be; ConfigurationError for too many."""
     wanted, chosen = config.tasks, []
     for name, share in shares(wanted.environments, number):
-        tasks = await hub.catalogue(name, wanted.heldout_split, wanted.depths)
+        tasks = await hub.catalogue(name, wanted.heldout_split, depths_of(config, name, wanted.depths))
         chosen += references(name, spread_over_depths(tasks, share, config.run.seed))
     return chosen
+
+
+def depths_of(config: RunConfig, environment: str, depths: tuple[int, ...]) -> tuple[int, ...]:
+    """The depths themselves; in a mixture they say nothing about an environment whose tasks have none."""
+    if not config.tasks.mixture or not depths:
+        return depths
+    is_layered = any(task.depth for task in registry.environment(environment).tasks("train"))
+    return depths if is_layered else ()
 
 
 def shares(environments: Sequence[str], number: int) -> list[tuple[str, int]]:
@@ -67,7 +76,7 @@ def training_tasks(folder: RunDirectory) -> list[TaskReference]:
 
 
 def spread_over_depths(tasks: Sequence[Task], number: int, seed: int) -> list[Task]:
-    """`number` tasks, as evenly over depths as there are tasks, chosen by `seed`, in the order of the split.
+    """`number` tasks chosen by `seed`, as evenly over depths and kinds as can be, in the order of the split.
 
     ConfigurationError when the split has fewer.
     """
@@ -75,15 +84,15 @@ def spread_over_depths(tasks: Sequence[Task], number: int, seed: int) -> list[Ta
         raise ConfigurationError(
             f"evaluation.num_tasks = {number}: the test split has {len(tasks)} such tasks"
         )
-    by_depth: dict[int, list[Task]] = defaultdict(list)
+    alike: dict[tuple[int, str], list[Task]] = defaultdict(list)
     for task in tasks:
-        by_depth[task.depth].append(task)
+        alike[task.depth, task.kind].append(task)
     rng = random.Random(seed)
-    for same in by_depth.values():
+    for same in alike.values():
         rng.shuffle(same)
     chosen: set[str] = set()
     while len(chosen) < number:
-        for depth in sorted(by_depth):
-            if by_depth[depth] and len(chosen) < number:
-                chosen.add(by_depth[depth].pop().name)
+        for sort in sorted(alike):
+            if alike[sort] and len(chosen) < number:
+                chosen.add(alike[sort].pop().name)
     return [task for task in tasks if task.name in chosen]

@@ -76,8 +76,8 @@ class Ledger:
                 for i, task in enumerate(tasks)
             ]
             self._db.executemany(
-                "INSERT INTO groups (id, purpose, label, environment, task, seed, horizon, size,"
-                " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO groups (id, purpose, label, environment, task, seed, kind, horizon, size,"
+                " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (g.id, purpose, label, *_task_columns(g.task), horizon, size, version, time.time())
                     for g in groups
@@ -166,7 +166,8 @@ class Ledger:
     def groups_in(self, state: str, purpose: Purpose) -> list[OpenGroup]:
         """Groups in this state, oldest first, with what has been granted and played."""
         rows = self._db.execute(
-            "SELECT id, purpose, label, environment, task, seed, horizon, size, granted_version FROM groups"
+            "SELECT id, purpose, label, environment, task, seed, horizon, size, granted_version, kind"
+            " FROM groups"
             " WHERE state = ? AND purpose = ? ORDER BY id",
             (state, purpose),
         ).fetchall()
@@ -182,7 +183,7 @@ class Ledger:
         attempts = self._db.execute(
             "SELECT member, MAX(attempt) FROM leases WHERE group_id = ? GROUP BY member", (row[0],)
         ).fetchall()
-        task = TaskReference(environment=row[3], task=row[4], seed=row[5])
+        task = TaskReference(environment=row[3], task=row[4], seed=row[5], kind=row[9])
         return OpenGroup(
             row[0],
             row[1],
@@ -198,14 +199,14 @@ class Ledger:
     def group(self, group: int) -> Group:
         """A complete group with its trajectories, members in order."""
         row = self._db.execute(
-            "SELECT environment, task, seed, horizon FROM groups WHERE id = ?", (group,)
+            "SELECT environment, task, seed, horizon, kind FROM groups WHERE id = ?", (group,)
         ).fetchone()
         if row is None:
             raise LedgerError(f"group {group} is not in the ledger")
         blobs = self._db.execute(
             "SELECT bytes FROM trajectories WHERE group_id = ? ORDER BY member", (group,)
         ).fetchall()
-        task = TaskReference(environment=row[0], task=row[1], seed=row[2])
+        task = TaskReference(environment=row[0], task=row[1], seed=row[2], kind=row[4])
         trajectories = tuple(unpack(blob, Trajectory) for (blob,) in blobs)
         return Group(group=group, task=task, horizon=row[3], trajectories=trajectories)
 
@@ -276,8 +277,8 @@ class Ledger:
         return Transaction(self._db)
 
 
-def _task_columns(task: TaskReference) -> tuple[str, str, int]:
-    return task.environment, task.task, task.seed
+def _task_columns(task: TaskReference) -> tuple[str, str, int, str]:
+    return task.environment, task.task, task.seed, task.kind
 
 
 def _result_columns(t: Trajectory) -> tuple[str, bool, float, float, int, int, int]:

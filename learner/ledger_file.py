@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS groups (
     task TEXT NOT NULL, seed INTEGER NOT NULL, horizon INTEGER NOT NULL, size INTEGER NOT NULL,
     granted_version INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL DEFAULT '',
-    step INTEGER, created_at REAL NOT NULL);
+    step INTEGER, created_at REAL NOT NULL, kind TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state, purpose);
 CREATE TABLE IF NOT EXISTS leases (
     group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
@@ -37,6 +37,9 @@ def open_file(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.executescript(SCHEMA)
+    if "kind" not in {row[1] for row in db.execute("PRAGMA table_info(groups)")}:
+        # A run begun before tasks had kinds.
+        db.execute("ALTER TABLE groups ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
     return db
 
 

@@ -76,6 +76,30 @@ def test_demonstrations_of_a_depth_that_no_training_task_has_are_a_mistake(tmp_p
         demonstration_tasks(config)
 
 
+MIXTURE = {"mixture": {"textcraft_generated": 2.0, "guess_number": 1.0}, "depths": [2]}
+
+
+async def test_the_tasks_of_a_mixture_are_those_of_every_environment(tmp_path: Path) -> None:
+    config = run_config(tmp_path, tasks={**MIXTURE, "num_train": 7}, evaluation={"num_tasks": 5})
+    async with LocalHub() as hub:
+        await freeze_tasks(config, hub)
+        await write_vocabulary(config, hub)
+    frozen = json.loads(config.run.folder.tasks.read_text())
+    counts = Counter(task["environment"] for task in frozen["train"])
+    assert counts == {"textcraft_generated": 7, "guess_number": 7}
+    assert {t["kind"] for t in frozen["train"] if t["environment"] == "textcraft_generated"} == {"depth 2"}
+    counts = Counter(task["environment"] for task in frozen["heldout"])
+    assert counts == {"textcraft_generated": 3, "guess_number": 2}
+    assert frozen["weights"] == MIXTURE["mixture"]
+    assert {"guess", "craft"} <= set(json.loads(vocabulary_file(config.run.folder).read_text()))
+
+
+def test_the_environments_of_a_mixture_take_turns_in_its_demonstrations(tmp_path: Path) -> None:
+    config = run_config(tmp_path, tasks=MIXTURE, sft={"num_demonstrations": 6, "depths": [2]})
+    shown = [reference.environment for reference in demonstration_tasks(config)]
+    assert shown == ["textcraft_generated", "guess_number"] * 3
+
+
 async def test_a_hub_that_does_not_answer_ends_the_wait(tmp_path: Path) -> None:
     config = run_config(tmp_path, hub={"port": 1}, supervision={"hub_start_s": 0.05})
     async with hub_client(config.hub, config.actor) as hub:

@@ -1,3 +1,6 @@
+import sqlite3
+from pathlib import Path
+
 import pytest
 
 from common.errors import LedgerError
@@ -155,3 +158,18 @@ def test_an_unfinished_last_evaluation_of_an_extended_run_is_never_mixed_with_th
     assert ledger.rows("SELECT DISTINCT label, state, reason FROM groups") == [
         ("step 90", "dropped", "relabelled")
     ]
+
+
+def test_the_kind_of_a_task_survives_a_restart_and_an_older_ledger_gains_it(tmp_path: Path) -> None:
+    task = TaskReference(environment="maze", task="full-9x9-000001", kind="full")
+    ledger = Ledger(tmp_path / "ledger.sqlite", "run")
+    ledger.open_groups([task], purpose="evaluation", label="before", horizon=5, size=1, version=0)
+    ledger.close()
+    again = Ledger(tmp_path / "ledger.sqlite", "run")
+    assert [group.task for group in again.evaluation_groups("before")] == [task]
+    again.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("ALTER TABLE groups DROP COLUMN kind")
+    older = Ledger(tmp_path / "ledger.sqlite", "run")
+    assert [group.task.kind for group in older.evaluation_groups("before")] == [""]
+    older.close()
