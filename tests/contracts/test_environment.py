@@ -3,6 +3,8 @@
 The promises are `envhub.contract.CHECKS`, the same that authors run; how much is played is in `subjects`.
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from common.errors import ConfigurationError
 from envhub import registry
 from envhub.contract import CHECKS
 from envhub.contract.checks import Check
-from envhub.contract.episodes import survive
+from envhub.contract.episodes import sessions_of_one_task_keep_apart, survive
 from envhub.task import SPLITS
 from tests.contracts.digests import frozen, names_digest, shown_digest
 from tests.contracts.subjects import missing, subject
@@ -38,6 +40,12 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("promise", CHECKS, ids=lambda promise: promise.__name__)
 def test_the_contract(name: str, promise: Check) -> None:
     promise(subject(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(EXPENSIVE), indirect=True)
+def test_64_sessions_of_one_task_keep_apart_in_expensive_worlds_too(name: str) -> None:
+    sessions_of_one_task_keep_apart(replace(subject(name), num_sessions=64, num_played=1))
 
 
 @pytest.mark.parametrize("split", SPLITS)
