@@ -37,7 +37,7 @@ class HubConfig(Section):
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
     """Environment -> a port of its own at whose root it speaks AgentGym's dialect."""
     dialects: dict[str, str] = Field(default_factory=dict)
-    """Environment -> the AgentGym dialect it speaks, A, B, C or D, where it is not that of AgentGym's own."""
+    """Environment -> the AgentGym dialect, A, B, C or D, of it and its backend, where it is another one."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the AgentGym dialects; empty: none."""
     num_workers: int = Field(default=1, ge=1, le=256)
@@ -77,4 +77,5 @@ class HubConfig(Section):
     def spec(self, environment: str) -> str:
         """What the registry knows the environment by: its name, unless an AgentGym server plays it."""
         url = self.backends.get(environment)
-        return f"agentgym:{environment}@{url}" if url else environment
+        dialect = f"+{self.dialects[environment]}" if environment in self.dialects else ""
+        return f"agentgym:{environment}{dialect}@{url}" if url else environment

@@ -13,7 +13,7 @@ from common.config import validate
 from common.errors import ConfigurationError
 from common.trajectory import TaskReference
 from envhub.agentgym.door import AgentGymDoor
-from envhub.bodies import BatchBody, BatchStep, CreateBody, StepBody, TaskQuery
+from envhub.bodies import BatchBody, CreateBody, StepBody, TaskQuery
 from envhub.config import HubConfig
 from envhub.doors import admission, is_loopback_name, no_foreign_pages, owner, structured_errors
 from envhub.endpoints import ENDPOINTS
@@ -22,7 +22,7 @@ from envhub.openapi import document
 from envhub.page import docs
 from envhub.pools import Pools
 from envhub.refusal import HubRefusal
-from envhub.session_table import Clock, SessionTable
+from envhub.session_table import Clock, Outcome, SessionTable
 from envhub.wire import answer, read_body
 
 SWEEPS_PER_TTL: Final = 4
@@ -55,6 +55,7 @@ class HubServer:
             owner=owner,
             clock=clock,
             cors_origins=config.cors_origins,
+            refused=self.metrics.refused,
         )
         self.application = web.Application(client_max_size=config.max_body_bytes, middlewares=self._guards)
         for endpoint in ENDPOINTS:
@@ -132,18 +133,16 @@ class HubServer:
     async def _step_many(self, request: web.Request) -> web.Response:
         """Side by side; one refused step says so in its place and harms none of the others."""
         body = await read_body(request, BatchBody)
-        whose = owner(request)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one_of_many(step, whose)) for step in body.steps]
-        return answer(request, {"results": [task.result() for task in tasks]})
+        steps = [(step.session, step.index, step.action) for step in body.steps]
+        outcomes = await self.sessions.step_many(steps, owner(request))
+        rows = [self._row(step.session, found) for step, found in zip(body.steps, outcomes, strict=True)]
+        return answer(request, {"results": rows})
 
-    async def _one_of_many(self, step: BatchStep, whose: str) -> dict[str, Any]:
-        try:
-            result = await self.sessions.step(step.session, step.index, step.action, whose)
-        except HubRefusal as refusal:
-            self.metrics.refused(refusal.code)
-            return {"session": step.session, "error": {"code": refusal.code, "message": refusal.message}}
-        return {"session": step.session, **result}
+    def _row(self, session: str, outcome: Outcome) -> dict[str, Any]:
+        if not isinstance(outcome, HubRefusal):
+            return {"session": session, **outcome}
+        self.metrics.refused(outcome.code)
+        return {"session": session, "error": {"code": outcome.code, "message": outcome.message}}
 
     async def _observation(self, request: web.Request) -> web.Response:
         return await self._ask(request, "observation")

@@ -40,7 +40,7 @@ def trained(name: str, directory: Path) -> RunDirectory:
 @pytest.mark.parametrize("name", ["textcraft", "babyai", "sciworld", "alfworld", "maze", "wordle"])
 def test_a_world_trains_for_a_few_steps(name: str, tmp_path: Path) -> None:
     folder = trained(name, tmp_path)
-    steps = [row["step"] for row in read_metrics(folder.metrics) if "learner/loss" in row]
+    steps = [row["step"] for row in read_metrics(folder.metrics) if "train/loss" in row]
     assert steps[-1] == STEPS
     ledger = Ledger(folder.ledger, name)
     groups = ledger.groups_in("consumed", "training")

@@ -98,3 +98,5 @@ def test_what_is_served_is_what_was_named_and_what_is_played() -> None:
     assert served(config, ("wordle", "maze")) == ("maze", "textcraft", "wordle")
     assert config.spec("textcraft") == "agentgym:textcraft@http://127.0.0.1:36001"
     assert config.spec("maze") == "maze"
+    own = HubConfig(backends={"mine": "http://127.0.0.1:1"}, dialects={"mine": "B"})
+    assert own.spec("mine") == "agentgym:mine+B@http://127.0.0.1:1"
