@@ -10,13 +10,25 @@ from envhub.envs.alfworld import sights
 from envhub.envs.alfworld.admissible import admissible
 from envhub.envs.alfworld.commands import Command
 from envhub.envs.alfworld.game import NOTHING, Game, GameFile
-from envhub.envs.alfworld.goal import is_met
+from envhub.envs.alfworld.goal import atoms, is_met
 from envhub.envs.alfworld.state import State
 from envhub.envs.alfworld.world import APPLIANCES, KNIVES, TREATED
 
 _GAINED_AND_LOST = {"heat": ("ishot", "iscool"), "clean": ("isclean", ""), "cool": ("iscool", "ishot")}
 _PLACE = re.compile(r"\{(\w+)\.name\}|#examineReceptacle\.feedback#")
-_QUESTIONS = ("examine", "look", "inventory", "help")
+_CHANGED = {
+    "go": ("atlocation",),
+    "open": ("opened",),
+    "close": ("opened",),
+    "take": ("inreceptacle", "holds", "objectatlocation"),
+    "move": ("inreceptacle", "holds", "objectatlocation"),
+    "heat": ("ishot", "iscool"),
+    "clean": ("isclean",),
+    "cool": ("ishot", "iscool"),
+    "slice": ("issliced",),
+    "use": ("istoggled",),
+}
+"""The facts that a verb changes: only then the goal is looked at, and only when it asks for them."""
 
 
 class NativeGame(Game):
@@ -26,6 +38,7 @@ class NativeGame(Game):
         self._answers = file.wording.answers
         self._world = file.world
         self._state = State(file.world, file.problem.facts)
+        self._asked = {atom[0] for atom in atoms(file.world.goal)}
         self._is_won = is_met(file.world.goal, self._state.facts)
         self._opening = f"{sights.opening(self._state)}\n\n{file.wording.task}"
 
@@ -54,7 +67,7 @@ class NativeGame(Game):
         reply = NOTHING
         if all(identifiers):
             reply = _ACTS[command.verb](self, command.verb, *identifiers) or NOTHING
-        if reply != NOTHING and command.verb not in _QUESTIONS:
+        if reply != NOTHING and not self._asked.isdisjoint(_CHANGED.get(command.verb, ())):
             self._is_won = is_met(self._world.goal, self._state.facts)
         return reply
 

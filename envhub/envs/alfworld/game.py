@@ -36,7 +36,7 @@ class GameFile:
         if self.original is None:
             return False
         is_other_domain = _bare(str(self.original["pddl_domain"])) != _bare(package.domain())
-        asks = {atom[0] for atom in atoms(self.problem.goal) if atom}
+        asks = {atom[0] for atom in atoms(self.problem.goal)}
         return is_other_domain or self.wording.rest != standard().rest or bool(asks & _UNTRACKED)
 
     def tw_pddl(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def atoms(goal: Expression) -> list[Expression]:
         return atoms(goal[2])
     if goal and goal[0] in ("and", "or", "not"):
         return [atom for part in goal[1:] for atom in atoms(part)]
-    return [goal]
+    return [goal] if goal else []
 
 
 @lru_cache(_CACHED)

@@ -14,6 +14,8 @@ from common.errors import PreflightError
 
 VERSION = "0.4.2"
 """The version whose floor plans the generated games are made of; another would give other games."""
+# Its dependencies are for the real engine alone.
+_INSTALL = f"pip install --no-deps alfworld=={VERSION}"
 
 
 def check() -> None:
@@ -23,7 +25,7 @@ def check() -> None:
     except metadata.PackageNotFoundError:
         found = "not installed"
     if found != VERSION:
-        raise PreflightError(f"alfworld {found}: needed is {VERSION}; run: pip install alfworld=={VERSION}")
+        raise PreflightError(f"alfworld {found}: needed is {VERSION}; run: {_INSTALL}")
 
 
 @cache
@@ -32,7 +34,7 @@ def folder() -> Path:
     check()
     spec = importlib.util.find_spec("alfworld")
     if spec is None or not spec.submodule_search_locations:
-        raise PreflightError(f"alfworld: cannot be found; run: pip install alfworld=={VERSION}")
+        raise PreflightError(f"alfworld: cannot be found; run: {_INSTALL}")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -65,7 +67,7 @@ def _module(name: str) -> ModuleType:
     path = folder() / "gen" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"_alfworld_{name}", path)
     if spec is None or spec.loader is None:
-        raise PreflightError(f"alfworld: {path.name} is missing; run: pip install alfworld=={VERSION}")
+        raise PreflightError(f"alfworld: {path.name} is missing; run: {_INSTALL}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
