@@ -24,7 +24,7 @@ right in front of you steps away. steps in front of you and steps to your left.
 You are facing a wall box. You are carrying a . You are not carrying anything. Available actions: ["", ""]
 The goal is reached. The goal can no longer be reached. No steps are left.
 I pick up the . I walk up to the . I have to go through the door. I open what is in front of me.
-I put it down here. I have to look around. I am on my way. The is in front of me."""
+I put it down here. I see no way. I have to look around. I am on my way. The is in front of me."""
 _MAX_NUMBER: Final = 50
 
 

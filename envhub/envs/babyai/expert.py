@@ -24,12 +24,17 @@ MAX_MOVES: Final = 400
 
 
 class Expert:
-    """Keeps its plan while its moves are taken; plans anew after any other."""
+    """Keeps its plan while its moves are taken; plans anew after any other.
+
+    First as one who sees what the agent sees, then, where that leads nowhere, as one who knows the map. Where
+    nothing can be done it turns on the spot.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._planner: Planner | None = None
         self._move: ExpertMove | None = None
+        self._has_given_up = False
 
     def next(self, view: View, plans: dict[str, Plan]) -> ExpertMove:
         """The move now; the same when asked again."""
@@ -41,23 +46,26 @@ class Expert:
     def begin(self, action: str) -> None:
         """An action is about to be taken; a plan that did not mean it is given up."""
         if self._move is None or action != self._move.action:
-            self._planner = None
+            self._planner, self._has_given_up = None, False
         self._move = None
 
     def follow(self, primitive: int) -> None:
         """The world has taken a primitive move."""
-        if self._planner and not self._world.is_over:
+        if self._planner and not self._has_given_up and not self._world.is_over:
             self._planner.follow(primitive)
 
     def _planned(self) -> Planner:
         level = self._world.level
         planner = self._planner
+        if planner and self._has_given_up:
+            return planner
         if planner is None or planner.is_lost:
             planner = Planner(level, whole_map(level) if is_strict(level) else planner and planner.seen)
         if planner.move in (None, WAIT) or planner.num_moves > MAX_MOVES:
             planner = Planner(level, whole_map(level))
         if planner.move is None:
             planner = Planner(level, whole_map(level), door_to_unlock(level))
+            self._has_given_up = planner.move is None
         self._planner = planner
         return planner
 
@@ -69,7 +77,8 @@ def _spoken(planner: Planner, world: World, view: View, plans: dict[str, Plan]) 
     best = max(lengths, key=lambda action: lengths[action])
     if not lengths[best]:
         best = _primitive(planner.move, view)
-    return ExpertMove(action=best, thought=_thought(best, planner.is_exploring))
+    thought = "I see no way." if planner.move is None else _thought(best, planner.is_exploring)
+    return ExpertMove(action=best, thought=thought)
 
 
 def _primitive(move: int | None, view: View) -> str:

@@ -133,10 +133,11 @@ class Planner:
             bot.stack.append(GoNextToSubgoal(bot, instruction.desc_fixed, reason="PutNext"))
             return
         bot._process_instr(instruction)
-        boxes = [box for box in self._full_boxes() if isinstance(instruction, OpenInstr)]
+        boxes = self._full_boxes() if isinstance(instruction, OpenInstr) else []
         for box in boxes:
-            bot.stack.append(_OpenBox(bot))
-            bot.stack.append(GoNextToSubgoal(bot, box))
+            if box is not carried:
+                bot.stack.append(_OpenBox(bot))
+                bot.stack.append(GoNextToSubgoal(bot, tuple(int(place) for place in box.cur_pos)))
         if carried is None or not (isinstance(instruction, PickupInstr | PutNextInstr) or carried in boxes):
             return
         door = self._locked_door(carried)
