@@ -1,54 +1,55 @@
-"""How the hub and its workers talk: length-prefixed MessagePack over a socket pair, answers in order.
+"""How the hub and its workers talk: MessagePack values, one after the other, over a socket pair.
 
     hub -> worker    [number, operation, [argument, ...]]
     worker -> hub    [number, "", result]  or  [number, refusal code, message]
 
-Before its first answer a worker sends `GREETING`: it has imported what it needs and listens.
+Answers come in the order of the requests. Before its first answer a worker sends `GREETING`: it has imported
+what it needs and listens. Several values may travel in one piece, and one in several.
 """
 
 import asyncio
 import socket
-import struct
 from typing import Any, Final
 
 import msgpack
 
 GREETING: Final = ["ready"]
 MAX_FRAME_BYTES = 64 << 20
-_LENGTH = struct.Struct(">I")
+PIECE_BYTES: Final = 1 << 16
 
 
 def encode(message: Any) -> bytes:
-    """One frame; ValueError when it is larger than `MAX_FRAME_BYTES`."""
+    """One value as bytes; ValueError when they are more than `MAX_FRAME_BYTES`."""
     body: bytes = msgpack.packb(message)
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {len(body)} bytes: allowed are {MAX_FRAME_BYTES}")
-    return _LENGTH.pack(len(body)) + body
+    return body
 
 
-def receive(pipe: socket.socket) -> Any:
-    """The next message, waiting for it; None when the other end is gone."""
-    header = _receive_exactly(pipe, _LENGTH.size)
-    body = _receive_exactly(pipe, _LENGTH.unpack(header)[0]) if header else b""
-    return msgpack.unpackb(body) if body else None
+class Inbox:
+    """The values that come from the other end, whole."""
 
+    def __init__(self) -> None:
+        # Only `encode` fills the pipe: its limit is the limit here.
+        self._unpacker = msgpack.Unpacker(max_buffer_size=0)
 
-async def read(reader: asyncio.StreamReader) -> Any:
-    """The next message; None when the other end is gone, even in the middle of a message."""
-    try:
-        header = await reader.readexactly(_LENGTH.size)
-        return msgpack.unpackb(await reader.readexactly(_LENGTH.unpack(header)[0]))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+    def receive(self, pipe: socket.socket) -> list[Any]:
+        """Wait for the next values, one or more; none when the other end is gone."""
+        while piece := pipe.recv(PIECE_BYTES):
+            if values := self._taken(piece):
+                return values
+        return []
 
+    async def read(self, reader: asyncio.StreamReader) -> list[Any]:
+        """The same without blocking the loop."""
+        try:
+            while piece := await reader.read(PIECE_BYTES):
+                if values := self._taken(piece):
+                    return values
+        except ConnectionError:
+            return []
+        return []
 
-def _receive_exactly(pipe: socket.socket, size: int) -> bytes:
-    """`size` bytes, or none at all when the other end is gone."""
-    chunks: list[bytes] = []
-    while size > 0:
-        chunk = pipe.recv(min(size, 1 << 20))
-        if not chunk:
-            return b""
-        chunks.append(chunk)
-        size -= len(chunk)
-    return b"".join(chunks)
+    def _taken(self, piece: bytes) -> list[Any]:
+        self._unpacker.feed(piece)
+        return list(self._unpacker)

@@ -1,9 +1,11 @@
 """What the hub counts, as Prometheus text (exposition format 0.0.4), by environment."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_EDGES = (*BUCKETS_S, float("inf"))
 
 Samples = Iterable[tuple[str, float]]
 
@@ -33,8 +35,7 @@ class HubMetrics:
 
     def step_answered(self, environment: str, seconds: float) -> None:
         """A step was answered after so many seconds, waits included."""
-        edge = next((edge for edge in BUCKETS_S if seconds <= edge), float("inf"))
-        self._buckets.setdefault(environment, Counter())[edge] += 1
+        self._buckets.setdefault(environment, Counter())[_EDGES[bisect_left(BUCKETS_S, seconds)]] += 1
         self._total_s[environment] = self._total_s.get(environment, 0.0) + seconds
 
     def refused(self, code: str) -> None:

@@ -6,7 +6,7 @@ Sessions end when they are closed, when nobody touches them for `session_ttl_s`,
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,8 @@ from envhub.refusal import HubRefusal
 from envhub.workers import Worker
 
 Clock = Callable[[], float]
+Outcome = dict[str, Any] | HubRefusal
+"""Of one step among many."""
 
 
 @dataclass
@@ -31,6 +33,16 @@ class _Entry:
     owner: str
     used_at: float
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A step on its way."""
+
+    identity: str
+    entry: _Entry
+    answer: asyncio.Future[Any]
+    began: float
 
 
 class SessionTable:
@@ -114,13 +126,41 @@ class SessionTable:
         async with entry.lock:
             if wait_s := self._latency.next_s():
                 await asyncio.sleep(wait_s)
-            result: dict[str, Any] = await self._ask(identity, entry, "step", index, action)
-        self._metrics.step_answered(entry.environment, time.monotonic() - began)
-        return result
+            return await self._played(self._sent(identity, entry, index, action, began))
+
+    async def step_many(self, steps: Iterable[tuple[str, int, str]], owner: str = "") -> list[Outcome]:
+        """`step` for each (identity, index, action), side by side; in each place the result or the refusal.
+
+        What nothing holds up is sent at once, without a task of its own; those sessions are let go together.
+        """
+        began = time.monotonic()
+        held: list[asyncio.Lock] = []
+        turns: dict[int, _Turn] = {}
+        tasks: dict[int, asyncio.Task[Outcome]] = {}
+        async with asyncio.TaskGroup() as group:
+            try:
+                for place, (identity, index, action) in enumerate(steps):
+                    entry = self._entries.get(identity)
+                    if entry is None or not self._is_free(entry, owner):
+                        play = self.step(identity, index, action, owner)
+                        tasks[place] = group.create_task(_outcome(play))
+                        continue
+                    await entry.lock.acquire()
+                    held.append(entry.lock)
+                    turns[place] = self._sent(identity, entry, index, action, began)
+                outcomes = {place: await _outcome(self._played(turn)) for place, turn in turns.items()}
+            finally:
+                for turn in turns.values():
+                    turn.answer.cancel()
+                for lock in held:
+                    lock.release()
+        outcomes |= {place: task.result() for place, task in tasks.items()}
+        return [outcomes[place] for place in range(len(outcomes))]
 
     async def ask(self, identity: str, operation: str, owner: str = "") -> Any:
         """`observation`, `actions`, `render`, `picture` or `detail` of a session."""
-        return await self._ask(identity, self._entry(identity, owner), operation)
+        entry = self._entry(identity, owner)
+        return await self._heard(identity, entry, self._send(identity, entry, operation))
 
     async def close(self, identity: str, owner: str = "") -> None:
         """Forget a session; `unknown_session` when it is not there."""
@@ -141,17 +181,31 @@ class SessionTable:
             self._metrics.session_expired(entry.environment)
         return len(idle)
 
-    async def _ask(self, identity: str, entry: _Entry, operation: str, *arguments: Any) -> Any:
+    def _is_free(self, entry: _Entry, owner: str) -> bool:
+        return entry.owner == owner and not entry.lock.locked() and not self._config.latency_mean_s
+
+    def _sent(self, identity: str, entry: _Entry, index: int, action: str, began: float) -> _Turn:
+        return _Turn(identity, entry, self._send(identity, entry, "step", index, action), began)
+
+    async def _played(self, turn: _Turn) -> dict[str, Any]:
+        result: dict[str, Any] = await self._heard(turn.identity, turn.entry, turn.answer)
+        self._metrics.step_answered(turn.entry.environment, time.monotonic() - turn.began)
+        return result
+
+    def _send(self, identity: str, entry: _Entry, operation: str, *arguments: Any) -> asyncio.Future[Any]:
         entry.used_at = self._clock()
+        return entry.worker.ask(operation, identity, *arguments)
+
+    async def _heard(self, identity: str, entry: _Entry, answer: asyncio.Future[Any]) -> Any:
         try:
-            answer = await entry.worker.call(operation, identity, *arguments)
+            found = await answer
         except HubRefusal as refusal:
             if refusal.status == 410:
                 self._metrics.session_faulted(entry.environment, refusal.code)
                 self._forget(identity, entry)
             raise
         entry.used_at = self._clock()
-        return answer
+        return found
 
     async def _ask_any(self, environment: str, operation: str, *arguments: Any) -> Any:
         worker = await self._pool(environment).least_loaded()
@@ -197,3 +251,11 @@ class SessionTable:
 
     def _specs(self, environments: Iterable[str]) -> list[str]:
         return [self._config.spec(name) for name in environments]
+
+
+async def _outcome(play: Awaitable[dict[str, Any]]) -> Outcome:
+    """The result, or the refusal as a value."""
+    try:
+        return await play
+    except HubRefusal as refusal:
+        return refusal

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from common.trajectory import TaskReference
 from envhub import registry
 from envhub.description import describe
 from envhub.environment import Environment
-from envhub.frames import GREETING, encode, receive
+from envhub.frames import GREETING, Inbox, encode
 from envhub.refusal import HubRefusal
 from envhub.session import Session, guarded
 from envhub.task import checked_split, select
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 _PLAYS = ("step", "actions", "render", "picture", "detail")
 """Operations after whose fault the session is of no more use."""
+
+_HOLD_S = 0.001
+"""So long at most the answer to a step waits for company."""
 
 FindEnvironment = Callable[[str], Environment]
 
@@ -37,7 +41,7 @@ class SessionHost:
         self._find_environment = find
         self._sessions: dict[str, Session] = {}
         self._operations: dict[str, Callable[..., Any]] = {
-            "environments": lambda names: [describe(name, self._find_environment) for name in names],
+            "environments": lambda names: [self._described(name) for name in names],
             "describe": lambda name: describe(name, self._find_environment),
             "find_task": self._find_task,
             "indexed": self._indexed,
@@ -67,6 +71,13 @@ class SessionHost:
         except PreflightError as error:
             return [number, "environment_unavailable", str(error)]
 
+    def _described(self, name: str) -> dict[str, Any]:
+        """One that breaks even when it is asked what it is, is listed as what cannot be played."""
+        try:
+            return guarded(lambda: describe(name, self._find_environment))
+        except HubRefusal as refusal:
+            return {"name": name, "is_available": False, "reason": refusal.message}
+
     def _find_task(self, name: str, task: str) -> dict[str, Any]:
         environment = self._environment(name)
         return _known(lambda: environment.task(task)).model_dump()
@@ -94,7 +105,7 @@ class SessionHost:
         return session.opening.model_dump()
 
     def _step(self, identity: str, index: int, action: str) -> dict[str, Any]:
-        return self._session(identity).step(index, action).model_dump()
+        return dict(self._session(identity).step(index, action))
 
     def _close(self, identity: str) -> None:
         if session := self._sessions.pop(identity, None):
@@ -128,10 +139,18 @@ def _known(make: Callable[[], T]) -> T:
 
 
 def serve(pipe: socket.socket, host: SessionHost) -> None:
-    """Answer requests until the hub is gone."""
+    """Answer requests until the hub is gone; steps that came together are answered together when quick."""
     pipe.sendall(encode(GREETING))
-    while (request := receive(pipe)) is not None:
-        pipe.sendall(encode(host.handle(request)))
+    inbox = Inbox()
+    while requests := inbox.receive(pipe):
+        held, since = bytearray(), time.monotonic()
+        for request in requests:
+            # Nobody waits for what is not a step but those who asked for it.
+            if held and (request[1] != "step" or time.monotonic() - since > _HOLD_S):
+                pipe.sendall(held)
+                held, since = bytearray(), time.monotonic()
+            held += encode(host.handle(request))
+        pipe.sendall(held)
 
 
 def main() -> None:

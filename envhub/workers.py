@@ -2,7 +2,7 @@
 
 `read_answers` reads its answers and hands each to the caller that waits for it. A caller waits until the
 answer comes, until the worker dies, or until the worker has been silent for `silence_s`: then it is killed,
-and every caller that waits for it is refused.
+and every caller that waits for it is refused. What is asked in one turn of the event loop is sent together.
 """
 
 import asyncio
@@ -10,13 +10,14 @@ import itertools
 import logging
 import socket
 import sys
+from dataclasses import dataclass
 from typing import Any, Self
 
 import psutil
 
 from common.aio import within
 from common.errors import PreflightError
-from envhub.frames import GREETING, encode, read
+from envhub.frames import GREETING, Inbox, encode
 from envhub.refusal import Code, HubRefusal
 
 START_S = 60.0
@@ -25,6 +26,12 @@ EXIT_S = 2.0
 """A worker that was hung up on must be gone within this long; past it, it is killed."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    answer: asyncio.Future[Any]
+    at: float
 
 
 class Worker:
@@ -43,9 +50,12 @@ class Worker:
         """Why every call is refused from now on; None while it lives."""
         self._process, self._reader, self._writer = process, reader, writer
         self._silence_s = silence_s
+        self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._heard_at = asyncio.get_running_loop().time()
+        self._inbox, self._outgoing = Inbox(), list[bytes]()
+        self._pending: dict[int, _Asked] = {}
+        self._heard_at = self._loop.time()
+        self._alarm: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(cls, silence_s: float, max_bytes: int) -> Self:
@@ -60,8 +70,10 @@ class Worker:
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = cls(process, reader, writer, silence_s)
         try:
-            greeting = await within(START_S, read(reader), "a new environment worker", PreflightError)
-            if greeting != GREETING:
+            greeting = await within(
+                START_S, worker._inbox.read(reader), "a new environment worker", PreflightError
+            )
+            if greeting != [GREETING]:
                 raise PreflightError("an environment worker ended while it started; see the lines above")
         except BaseException:
             await worker.end()
@@ -84,42 +96,54 @@ class Worker:
 
     async def call(self, operation: str, *arguments: Any) -> Any:
         """The worker's answer; HubRefusal when it refuses, dies or hangs."""
-        if self.death is not None:
-            raise HubRefusal(self.death.code, self.death.message)
-        number = next(self._numbers)
-        self._pending[number] = answer = asyncio.get_running_loop().create_future()
-        self._writer.write(encode([number, operation, arguments]))
-        try:
-            return await self._heard(answer)
-        finally:
-            self._pending.pop(number, None)
+        return await self.ask(operation, *arguments)
 
-    async def _heard(self, answer: asyncio.Future[Any]) -> Any:
-        """Wait for as long as the worker keeps answering anything: it plays one request at a time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._silence_s
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await asyncio.shield(answer)
-            except TimeoutError:
-                deadline = self._heard_at + self._silence_s
-                if deadline <= loop.time():
-                    silence = f"its worker was silent for {self._silence_s:g} s and was replaced"
-                    self.kill("worker_hung", silence)
+    def ask(self, operation: str, *arguments: Any) -> asyncio.Future[Any]:
+        """Send a request; the answer, or the HubRefusal, comes later. Whoever asks awaits or cancels it."""
+        answer = self._loop.create_future()
+        if self.death is not None:
+            answer.set_exception(HubRefusal(self.death.code, self.death.message))
+            return answer
+        number, now = next(self._numbers), self._loop.time()
+        self._send(encode([number, operation, arguments]))
+        self._pending[number] = _Asked(answer, now)
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(now + self._silence_s, self._listen)
+        return answer
+
+    def _send(self, frame: bytes) -> None:
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(frame)
+
+    def _flush(self) -> None:
+        self._writer.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def _listen(self) -> None:
+        """Kill it when whoever waits longest has heard nothing for too long; it plays one at a time."""
+        self._alarm = None
+        if not self._pending or self.death is not None:
+            return
+        oldest = next(iter(self._pending.values()))
+        deadline = max(oldest.at, self._heard_at) + self._silence_s
+        if deadline > self._loop.time():
+            self._alarm = self._loop.call_at(deadline, self._listen)
+            return
+        self.kill("worker_hung", f"its worker was silent for {self._silence_s:g} s and was replaced")
 
     async def read_answers(self) -> None:
         """Hand out answers until the process is gone; then refuse whoever still waits."""
-        while (message := await read(self._reader)) is not None:
-            self._heard_at = asyncio.get_running_loop().time()
-            number, code, result = message
-            answer = self._pending.get(number)
-            if answer is None or answer.done():
-                continue
-            if code:
-                answer.set_exception(HubRefusal(code, result))
-            else:
-                answer.set_result(result)
+        while messages := await self._inbox.read(self._reader):
+            self._heard_at = self._loop.time()
+            for number, code, result in messages:
+                asked = self._pending.pop(number, None)
+                if asked is None or asked.answer.done():
+                    continue  # refused or gone meanwhile
+                if code:
+                    asked.answer.set_exception(HubRefusal(code, result))
+                else:
+                    asked.answer.set_result(result)
         self._die("worker_died", "its worker died and was replaced")
 
     def kill(self, code: Code, message: str) -> None:
@@ -132,12 +156,15 @@ class Worker:
         if self.death is None:
             _log.error("worker lost pid=%d code=%s sessions=%d", self.pid, code, len(self.sessions))
             self.death = HubRefusal(code, f"the session is lost: {message}")
-        for answer in self._pending.values():
+        while self._pending:
+            answer = self._pending.popitem()[1].answer
             if not answer.done():
                 answer.set_exception(HubRefusal(self.death.code, self.death.message))
 
     async def end(self) -> None:
         """Hang up, which ends a healthy worker at once; kill it when it has not gone `EXIT_S` later."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._writer.close()
         try:
             async with asyncio.timeout(EXIT_S):
