@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ from envhub.envs.alfworld.problem import expression, read, write
 from envhub.envs.alfworld.world import numbered, world_of
 from envhub.task import SPLITS, Split, checked_split
 
+pytestmark = pytest.mark.skipif(find_spec("alfworld") is None, reason="alfworld is not installed")
 HEAT = "pick_heat_then_place_in_recep-FloorPlan12-0007"
 LOOK = "look_at_obj_in_light-FloorPlan304-0001"
 FROZEN = {

@@ -1,7 +1,7 @@
 """The original's folder, ids and numbers; the folder is written here, from generated games."""
 
-import importlib.util
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from envhub.envs.alfworld.generator import generate
 from envhub.envs.alfworld.originals import DATA, MAPPINGS
 from envhub.envs.alfworld.problem import write
 
+pytestmark = pytest.mark.skipif(find_spec("alfworld") is None, reason="alfworld is not installed")
 HEAT = "pick_heat_then_place_in_recep-Mug-None-Cabinet-12/trial_T20190907_000000_000007"
 LOOK = "look_at_obj_in_light-Pen-None-DeskLamp-304/trial_T20190908_000000_000304"
 PLACE = "pick_and_place_simple-Pen-None-Drawer-304/trial_T20190909_000000_043461"
 OLD = "pick_two_obj_and_place-Pen-None-Drawer-304/trial_T20190910_000000_000001"
 OTHER = "pick_two_obj_and_place-Pen-None-Drawer-304/trial_T20190910_000000_000002"
 BROKEN = "pick_two_obj_and_place-Pen-None-Drawer-304/trial_T20190910_000000_000003"
-needs_textworld = pytest.mark.skipif(importlib.util.find_spec("textworld") is None, reason="no textworld")
+needs_textworld = pytest.mark.skipif(find_spec("textworld") is None, reason="no textworld")
 
 
 def put(root: Path, split: str, name: str, data: dict[str, Any]) -> Path:
