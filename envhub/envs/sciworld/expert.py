@@ -62,12 +62,11 @@ class Guide:
 
     def took(self, action: str, reply: str) -> None:
         """One turn, as the policy wrote it, and what it brought."""
-        if reply == NO_MATCH:
-            return
         if canonical(action).lower() == self._path[self._next].lower() and not self._is_astray:
+            # The path has actions of its own that the simulator does not take.
             self._next = (self._next + 1) % len(self._path)
             self._is_astray = action.startswith("go ") and not reply.startswith("You move to")
-        else:
+        elif reply != NO_MATCH:
             self._is_astray = True
 
     def move(self, look: Callable[[], str], reply: str) -> ExpertMove:

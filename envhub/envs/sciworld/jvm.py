@@ -5,6 +5,7 @@ The simulator was made for one world at a time. What its worlds share is parted 
     lock        one around every call: threads inside the simulator corrupt each other
     randomness  each world has its own generator, put in the place of Scala's global one while it is played
     ids         new objects are numbered by a global counter: each world has its own count
+    searches    what an expert's search remembers is forgotten before the next one
     hash codes  sets are walked in the order of identity hash codes, which would depend on all that the JVM
                 did before; the JVM is told to give every object the same one, so that insertion alone decides
 
@@ -100,7 +101,7 @@ class Jvm:
 
     def _prepare(self) -> None:
         """Find what is called often; silence the simulator, which prints all that it does."""
-        java = self._gateway.jvm.java.lang
+        self._java = java = self._gateway.jvm.java.lang
         java.System.setOut(self._gateway.jvm.java.io.PrintStream("/dev/null"))
         self.new_interface = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface
         self.new_random = self._gateway.jvm.java.util.Random
@@ -109,6 +110,7 @@ class Jvm:
         self._random_field = java.Class.forName("scala.util.Random").getDeclaredField("self")
         self._random_field.setAccessible(True)
         self._ids = _singleton(java, "util.UniqueIdentifier$")
+        self._searched = _singleton(java, "scienceworld.goldagent.PathFinder$").precomputedExhaustivePaths()
         self._set_id = getattr(self._ids, "count_$eq")
 
     @property
@@ -119,7 +121,7 @@ class Jvm:
     @contextmanager
     def entered(self, world: "Guest | None" = None) -> Iterator[None]:
         """The JVM to oneself, with what `world` thinks is global in place; SimulatorError when it breaks."""
-        from py4j.protocol import Py4JError, Py4JNetworkError
+        from py4j.protocol import Py4JError, Py4JJavaError
 
         with self._lock:
             if not self.is_alive:
@@ -128,11 +130,11 @@ class Jvm:
                 if world is not None and world is not self._playing:
                     self._put_in_place(world)
                 yield
-            except (Py4JNetworkError, OSError) as error:
+            except Py4JJavaError as error:
+                raise SimulatorError(f"the simulator failed: {str(error)[:300]}") from error
+            except (Py4JError, OSError) as error:
                 self.kill()
                 raise SimulatorError("the simulator's JVM died") from error
-            except Py4JError as error:
-                raise SimulatorError(f"the simulator failed: {str(error)[:300]}") from error
 
     def _put_in_place(self, world: "Guest") -> None:
         if self._playing is not None:
@@ -140,6 +142,10 @@ class Jvm:
         self._random_field.set(self._random_owner, world.random)
         self._set_id(world.next_id)
         self._playing = world
+
+    def forget_searches(self) -> None:
+        """What the search for one expert's path remembers would change the next; call it inside `entered`."""
+        self._searched.clear()
 
     def joined(self, values: Any) -> list[str]:
         """A Java list of strings, in one call and released; call it inside `entered`."""
@@ -164,6 +170,15 @@ class Jvm:
             if self._playing is world:
                 self._playing = None
             self.detach(*objects)
+
+    def heap_mb(self) -> float:
+        """Live objects after a collection, in MB."""
+        with self.entered():
+            self._java.System.gc()
+            runtime = self._java.Runtime.getRuntime()
+            used = runtime.totalMemory() - runtime.freeMemory()
+            self.detach(runtime)
+        return float(used) / 1e6
 
     def kill(self) -> None:
         """End it at once."""

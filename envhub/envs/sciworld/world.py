@@ -32,6 +32,8 @@ class World:
         # Even making the interface draws random numbers and ids: none of another world's.
         with jvm.entered(self):
             self._interface = jvm.new_interface()
+            if has_gold:
+                jvm.forget_searches()
             mistake = self._interface.load(task, variation, "", has_gold)
             if is_lean:
                 # All tasks of the simulator, 11 MB, which only loading and the sets of variations look at.
