@@ -80,11 +80,7 @@ def test_the_splits_hold_all_forty_levels_but_what_is_excluded(environment: Baby
 
 
 def test_what_is_excluded_would_be_listed_otherwise() -> None:
-    candidates = {
-        levels.task_name(*one)
-        for split in ("train", "test")
-        for one in levels.candidates(split)
-    }
+    candidates = {levels.task_name(*one) for split in ("train", "test") for one in levels.candidates(split)}
     assert levels.excluded() <= candidates
 
 

@@ -32,7 +32,7 @@ class BabyAI(Environment):
     """AgentGym's 40 levels in the splits, every other BabyAI level by name; the task fixes the episode."""
 
     name = "babyai"
-    horizon = 100
+    horizon = 200
     functions = text.FUNCTIONS
     source = "levels of minigrid 3.2.0 by the Farama Foundation, Apache-2.0"
 
