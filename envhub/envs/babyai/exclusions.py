@@ -2,8 +2,8 @@
 
     python -m envhub.envs.babyai.exclusions
 
-Some cannot be won by anybody: a generator of the package may lock a key in behind its own door, and a strict
-sequence fails with the very toggle that completes its first part. Others the bot gives up.
+Nobody can win those that are listed: a generator of the package may lock a key in behind its own door, and a
+strict sequence fails with the very toggle that completes its first part.
 """
 
 import sys
