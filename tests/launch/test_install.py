@@ -52,7 +52,7 @@ def install(
 def test_pip_takes_torch_from_the_cpu_index_on_a_machine_without_gpu(tmp_path: Path) -> None:
     installed = install(tmp_path, "pip", "cpu")
     assert installed.told.returncode == 0
-    assert "--extra-index-url https://download.pytorch.org/whl/cpu -e .[cpu,dev]" in installed.record[0]
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu -e .[cpu,dev,worlds]" in installed.record[0]
     assert not any("flash-attn" in line for line in installed.record)
 
 
@@ -97,3 +97,13 @@ def test_packages_that_cannot_be_installed_end_the_installation(tmp_path: Path, 
 def test_the_number_of_compilers_at_a_time_is_the_users_to_choose(tmp_path: Path) -> None:
     installed = install(tmp_path, "uv", "gpu", MAX_JOBS="2")
     assert installed.record[-1].startswith("MAX_JOBS=2 ")
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_worlds_come_with_everything_and_alfworld_without_what_it_would_compile(
+    tmp_path: Path, installer: str
+) -> None:
+    installed = install(tmp_path, installer, "cpu")
+    assert ",worlds]" in installed.record[0]
+    assert any("--no-deps alfworld==" in line for line in installed.record)
+    assert not any("adapters" in line for line in installed.record)
