@@ -43,8 +43,8 @@ def test_the_contract(name: str, promise: Check) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(EXPENSIVE), indirect=True)
-def test_64_sessions_of_one_task_keep_apart_in_expensive_worlds_too(name: str) -> None:
+@pytest.mark.parametrize("name", ["sciworld"], indirect=True)
+def test_64_sessions_of_one_task_keep_apart_in_sciworld_too(name: str) -> None:
     sessions_of_one_task_keep_apart(replace(subject(name), num_sessions=64, num_played=1))
 
 
