@@ -12,12 +12,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from common.aio import background, within
+from common.errors import PreflightError
 from envhub.config import HubConfig
 from envhub.refusal import HubRefusal
 from envhub.workers import START_S, Worker
 
 CATALOGUE = ""
 """The pool that answers what no environment's own pool is asked: what there is."""
+AGAIN_S = 1.0
+"""After a worker could not be started it is tried again."""
 WATCH_S = 1.0
 """How often the memory of the workers is looked at."""
 
@@ -36,6 +39,7 @@ class WorkerPool:
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()
         self._has_started = False
+        self._is_awaited = name in config.environments
         self._step_timeout_s = self.config.step_timeout_s or config.step_timeout_s
         self._max_bytes = self.config.max_worker_bytes or config.max_worker_bytes
         self.num_workers = self.config.num_workers or config.num_workers
@@ -76,10 +80,20 @@ class WorkerPool:
             await self._changed.wait_for(lambda: self.living)
 
     async def keep(self) -> None:
-        """Once wanted, keep one worker alive for ever: start it, read its answers, replace it when gone."""
+        """Once wanted, keep one worker alive for ever: start it, read its answers, replace it when gone.
+
+        PreflightError when it does not come up before the hub is; later it is tried again.
+        """
         await self._wanted.wait()
         while True:
-            worker = await Worker.start(self._step_timeout_s, self._max_bytes)
+            try:
+                worker = await Worker.start(self._step_timeout_s, self._max_bytes)
+            except (PreflightError, OSError) as error:
+                if self._is_awaited and not self._has_started:
+                    raise
+                _log.error("worker not started environment=%s reason=%s", self.name, error)
+                await asyncio.sleep(AGAIN_S)
+                continue
             try:
                 self._living.append(worker)
                 async with self._changed:

@@ -70,6 +70,8 @@ async def read_body(request: web.Request, kind: type[ModelT]) -> ModelT:
         return validate(kind, values)
     except web.RequestPayloadError as error:
         raise ConfigurationError("the body does not have the Content-Encoding that it claims") from error
+    except ConnectionError as error:
+        raise ConfigurationError("the body ended early: the connection is gone") from error
     except RecursionError as error:
         # Decoded just within the limit; the line that would show the value is beyond it.
         raise ConfigurationError("the body is nested too deeply") from error

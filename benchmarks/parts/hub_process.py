@@ -50,7 +50,8 @@ class RunningHub:
 
     def descendants(self) -> list[psutil.Process]:
         """The workers and what they started."""
-        return psutil.Process(self.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
+        return found
 
 
 def _used(process: psutil.Process) -> float:

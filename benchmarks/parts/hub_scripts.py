@@ -1,5 +1,6 @@
 """Moves prepared in advance, so that a benchmark of the hub does not measure the expert."""
 
+import time
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -13,8 +14,8 @@ LONGEST = 100
 """Moves of a script, at most."""
 ENOUGH = 48
 """A script of so many moves is long; tasks are tried until enough scripts are."""
-NUM_TRIED, TRIES = 40, 4
-"""Tasks in all; and endings that are worked around in each."""
+NUM_TRIED, TRIES, SEARCH_S = 40, 4, 30.0
+"""Tasks in all; endings that are worked around in each; with scripts enough, no task is tried later."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ def scripts(name: str, count: int) -> tuple[Script, ...]:
     """
     environment = registry.environment(name)
     found: list[Script] = []
+    deadline = time.monotonic() + SEARCH_S
     for task in environment.tasks("train")[:NUM_TRIED]:
         found.append(_script(environment, TaskReference(environment=name, task=task.name)))
-        if sum(len(script.actions) >= ENOUGH for script in found) >= count:
+        num_long = sum(len(script.actions) >= ENOUGH for script in found)
+        if num_long >= count or (len(found) >= count and time.monotonic() >= deadline):
             break
     longest = sorted(found, key=lambda script: len(script.actions), reverse=True)[:count]
     length = min(len(script.actions) for script in longest)

@@ -24,7 +24,7 @@ async def read_values(request: web.Request) -> Mapping[str, Any]:
         values = json.loads(body) if body.strip() else {}
     except web.HTTPRequestEntityTooLarge:
         raise HubRefusal("too_large", "the body is too large") from None
-    except (ValueError, RecursionError, web.RequestPayloadError):
+    except (ValueError, RecursionError, web.RequestPayloadError, ConnectionError):
         raise HubRefusal("bad_request", "the body is not JSON") from None
     if values is None:
         values = {}
