@@ -316,3 +316,14 @@ def test_the_jvm_dies_with_its_process_without_a_word() -> None:
         assert owner.communicate("\n")[1] == ""
         psutil.wait_procs([jvm], timeout=20)
         assert not jvm.is_running()
+
+
+def test_the_simulator_leaves_nothing_where_it_runs(tmp_path: Path) -> None:
+    code = (
+        "from envhub.envs.sciworld.environment import SciWorld\n"
+        "episode = SciWorld().reset('find-non-living-thing-var0', 0)\n"
+        "assert episode.detail()['object_tree']\n"
+    )
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=where, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []

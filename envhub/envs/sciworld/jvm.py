@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 from common.errors import PreflightError
@@ -72,12 +73,15 @@ class Jvm:
         # What py4j has to say about a dead JVM is said by the SimulatorError.
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
         # The simulator's file has an older gateway too, which lets anybody in.
+        # It writes a table of object types wherever it runs.
+        self._folder = TemporaryDirectory(prefix="pronghorn-sciworld-")
         classes = os.pathsep.join((find_jar_path(), str(jar())))
         self.process = subprocess.Popen(
             ["java", *_OPTIONS, "-classpath", classes, *_SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            cwd=self._folder.name,
             start_new_session=True,
         )
         self._lock = threading.Lock()
@@ -184,6 +188,7 @@ class Jvm:
         """End it at once."""
         self.process.kill()
         self.process.wait()
+        self._folder.cleanup()
 
 
 class _Shared:
