@@ -22,7 +22,8 @@ from benchmarks.parts.hub_process import RunningHub, running_hub
 from benchmarks.parts.hub_scripts import Script, scripts
 from benchmarks.parts.hub_table import Row, show
 from benchmarks.report import Report, parse
-from common.errors import ConfigurationError, PreflightError
+from common.errors import ConfigurationError, EnvironmentFault, PreflightError
+from envhub.refusal import HubRefusal
 from envhub.wire import Wire
 
 ENVIRONMENTS: Final = ("textcraft", "babyai", "sciworld", "alfworld", "maze", "wordle")
@@ -56,10 +57,12 @@ class HubBenchmark:
         """Everything of one environment, on a hub of its own; or why it is missing."""
         print(f"hub: {name}", flush=True)
         try:
-            prepared = await self._call(scripts, name, NUM_SCRIPTS.get(name, 16))
-        except (ConfigurationError, PreflightError) as error:
+            await self._measure(name)
+        except (ConfigurationError, EnvironmentFault, PreflightError) as error:
             self.missing[name] = str(error)
-            return
+
+    async def _measure(self, name: str) -> None:
+        prepared = await self._call(scripts, name, NUM_SCRIPTS.get(name, 16))
         async with running_hub(f'environments = ["{name}"]\nmax_sessions = 4096') as hub:
             for num in self._sessions:
                 await self._cell(hub, prepared, num, "json")
@@ -103,6 +106,14 @@ class HubBenchmark:
         file.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def plainly(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call it; a refusal becomes a fault, which can travel between processes."""
+    try:
+        return function(*arguments)
+    except HubRefusal as refusal:
+        raise EnvironmentFault(str(refusal)) from None
+
+
 async def run(environments: tuple[str, ...], seconds: float, sessions: tuple[int, ...]) -> HubBenchmark:
     """Measure them one after the other; the client's process is the same for all modes of an environment."""
     loop = asyncio.get_running_loop()
@@ -110,7 +121,7 @@ async def run(environments: tuple[str, ...], seconds: float, sessions: tuple[int
     with ProcessPoolExecutor(1, mp_context=spawning) as pool:
 
         async def call(function: Callable[..., Any], *arguments: Any) -> Any:
-            return await loop.run_in_executor(pool, function, *arguments)
+            return await loop.run_in_executor(pool, plainly, function, *arguments)
 
         benchmark = HubBenchmark(call, seconds, sessions)
         for name in environments:

@@ -25,10 +25,10 @@ SHARES: Final[Mapping[str, float]] = {
     "textcraft": 40.0,
     "maze": 28.0,
     "wordle": 24.0,
-    "guess_number": 5.3,
+    "guess_number": 5.2,
     "babyai": 1.5,
     "alfworld": 1.0,
-    "sciworld": 0.2,
+    "sciworld": 0.3,
 }
 """Of the cycles, in percent. In the last three a session takes up to half a second to open."""
 SLOW: Final[Mapping[str, int]] = {"sciworld": 2, "alfworld": 4, "babyai": 4}
