@@ -1,12 +1,15 @@
 """The tasks of SciWorld, for which no JVM is started."""
 
 import sys
+import zipfile
 from itertools import islice
 
 import pytest
 
 from common.errors import ConfigurationError, PreflightError
+from envhub.envs.sciworld.class_file import with_hash_code
 from envhub.envs.sciworld.environment import SciWorld
+from envhub.envs.sciworld.jvm import jar
 from envhub.envs.sciworld.rooms import EXITS, next_room
 from envhub.envs.sciworld.tasks import kinds
 from envhub.envs.sciworld.texts import FUNCTIONS, canonical, cleaned
@@ -122,3 +125,14 @@ def test_an_alias_is_known_by_one_name_which_is_a_function(alias: str, written: 
 
 def test_any_text_becomes_one_line_that_can_be_sent() -> None:
     assert cleaned(" a\n\tb \ud800 ") == "a b ?"
+
+
+def test_a_class_that_does_not_call_the_method_is_not_mended() -> None:
+    with zipfile.ZipFile(jar()) as classes:
+        code = classes.read("scienceworld/struct/EnvObject.class")
+    mended = with_hash_code(code, "uuid")
+    assert len(mended) > len(code)
+    with pytest.raises(ValueError, match="calls no method age"):
+        with_hash_code(code, "age")
+    with pytest.raises(ValueError, match="has a hash code"):
+        with_hash_code(mended, "uuid")

@@ -14,7 +14,7 @@ class SciWorld(Environment):
     """The task fixes the episode; the seed is not used."""
 
     name = "sciworld"
-    horizon = 150
+    horizon = 200
     functions = FUNCTIONS
     source = "PyPI's scienceworld 1.2.3 (Apache-2.0), which needs Java"
 

@@ -6,8 +6,7 @@ The simulator was made for one world at a time. What its worlds share is parted 
     randomness  each world has its own generator, put in the place of Scala's global one while it is played
     ids         new objects are numbered by a global counter: each world has its own count
     searches    what an expert's search remembers is forgotten before the next one
-    hash codes  sets are walked in the order of identity hash codes, which would depend on all that the JVM
-                did before; the JVM is told to give every object the same one, so that insertion alone decides
+    hash codes  sets are walked in an order that depends on all that the JVM did before; see `class_file.py`
 
 The first is needed for right answers; the others make the same actions give the same texts on every machine.
 """
@@ -23,8 +22,10 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
+from zipfile import ZipFile
 
 from common.errors import PreflightError
+from envhub.envs.sciworld.class_file import with_hash_code
 
 PACKAGE: Final = "scienceworld"
 VERSION: Final = "1.2.3"
@@ -33,11 +34,12 @@ MAX_HEAP: Final = "400m"
 """Of it a world takes about 0.4 MB, and making an expert's path up to 250 MB for a moment."""
 _OPTIONS: Final = (
     f"-Xmx{MAX_HEAP}",
+    # A world is loaded through ten times the memory that it keeps: most must die young.
+    "-Xmn200m",
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
-    "-XX:+UnlockExperimentalVMOptions",
-    "-XX:hashCode=2",
 )
+_MENDED: Final = "scienceworld/struct/EnvObject.class"
 _SERVER: Final = ("py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0")
 
 
@@ -72,10 +74,13 @@ class Jvm:
 
         # What py4j has to say about a dead JVM is said by the SimulatorError.
         logging.getLogger("py4j").setLevel(logging.CRITICAL)
+        # The simulator writes a table of object types wherever it runs.
+        self._folder = TemporaryDirectory(prefix="pronghorn-sciworld-", ignore_cleanup_errors=True)
+        mended = Path(self._folder.name, _MENDED)
+        mended.parent.mkdir(parents=True)
+        mended.write_bytes(with_hash_code(ZipFile(jar()).read(_MENDED), "uuid"))
         # The simulator's file has an older gateway too, which lets anybody in.
-        # It writes a table of object types wherever it runs.
-        self._folder = TemporaryDirectory(prefix="pronghorn-sciworld-")
-        classes = os.pathsep.join((find_jar_path(), str(jar())))
+        classes = os.pathsep.join((self._folder.name, find_jar_path(), str(jar())))
         self.process = subprocess.Popen(
             ["java", *_OPTIONS, "-classpath", classes, *_SERVER],
             stdin=subprocess.PIPE,
@@ -98,15 +103,16 @@ class Jvm:
         line = self.process.stdout.readline().decode().strip()
         if not line:
             self.kill()
-            raise SimulatorError(
-                "the JVM did not start: `java -version` must show a HotSpot JVM of 8 or later"
-            )
+            raise SimulatorError("the JVM did not start: `java -version` must show version 8 or later")
         return line
 
     def _prepare(self) -> None:
         """Find what is called often; silence the simulator, which prints all that it does."""
         self._java = java = self._gateway.jvm.java.lang
         java.System.setOut(self._gateway.jvm.java.io.PrintStream("/dev/null"))
+        # Our own process may be killed; the last of these is deleted first.
+        for part in ("", "scienceworld", "scienceworld/struct", _MENDED, "object_type_ids.tsv"):
+            self._gateway.jvm.java.io.File(str(Path(self._folder.name, part))).deleteOnExit()
         self.new_interface = self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface
         self.new_random = self._gateway.jvm.java.util.Random
         self._join = java.String.join
