@@ -1,17 +1,42 @@
 """Where the hub listens, which environments it serves from how many workers, and what it allows."""
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from common.config import Section
+from common.errors import ConfigurationError
+from envhub.agentgym.dialects import dialect_of
 
 TOKEN_VARIABLE = "PRONGHORN_HUB_TOKEN"
 """The environment variable with the bearer token, or several separated by commas, each with its own sessions;
 required when the hub listens beyond this machine."""
 
 GIB = 1 << 30
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or url.split() != [url]:
+        raise ValueError("allowed is http://HOST:PORT or https://HOST:PORT, with or without a path")
+    return url
+
+
+def _checked_dialect(name: str) -> str:
+    try:
+        dialect_of("", name)
+    except ConfigurationError as error:
+        raise ValueError(str(error).partition(": ")[2]) from None
+    return name
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
+DialectName = Annotated[str, Field(min_length=1), AfterValidator(_checked_dialect)]
 
 
 class PoolConfig(Section):
@@ -36,7 +61,7 @@ class HubConfig(Section):
     """Environment -> the URL of an AgentGym server that plays it."""
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
     """Environment -> a port of its own at whose root it speaks AgentGym's dialect."""
-    dialects: dict[str, str] = Field(default_factory=dict)
+    dialects: dict[str, DialectName] = Field(default_factory=dict)
     """Environment -> the AgentGym dialect, A, B, C or D, of it and its backend, where it is another one."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the AgentGym dialects; empty: none."""
@@ -52,7 +77,10 @@ class HubConfig(Section):
     """A worker that has not answered a call within this long is killed and replaced."""
     max_worker_bytes: int = Field(default=4 * GIB, ge=64 << 20)
     """A worker that, with what it started, holds more memory than this is killed and replaced."""
-    max_body_bytes: int = Field(default=1 << 20, ge=1 << 10)
+    max_body_bytes: int = Field(default=1 << 20, ge=1 << 10, le=32 << 20)
+    """A longer body is answered 413."""
+    drain_s: float = Field(default=5.0, ge=0)
+    """Asked to stop, the hub opens no sessions and waits so long for those in play; asked again, it goes."""
     latency_mean_s: float = Field(default=0.0, ge=0)
     """For benchmarks: every step waits this long on average, drawn from a log-normal distribution."""
     latency_sigma: float = Field(default=1.0, ge=0)

@@ -19,8 +19,11 @@ PIECE_BYTES: Final = 1 << 16
 
 
 def encode(message: Any) -> bytes:
-    """One value as bytes; ValueError when they are more than `MAX_FRAME_BYTES`."""
-    body: bytes = msgpack.packb(message)
+    """One value as bytes, half a surrogate pair as `?`.
+
+    ValueError, TypeError or OverflowError when it is more than `MAX_FRAME_BYTES`, or no plain value.
+    """
+    body: bytes = msgpack.packb(message, unicode_errors="replace")
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a frame of {len(body)} bytes: allowed are {MAX_FRAME_BYTES}")
     return body
@@ -31,7 +34,7 @@ class Inbox:
 
     def __init__(self) -> None:
         # Only `encode` fills the pipe: its limit is the limit here.
-        self._unpacker = msgpack.Unpacker(max_buffer_size=0)
+        self._unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False)
 
     def receive(self, pipe: socket.socket) -> list[Any]:
         """Wait for the next values, one or more; none when the other end is gone."""

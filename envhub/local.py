@@ -1,5 +1,6 @@
 """The hub without HTTP and without workers: environments played in this process."""
 
+from contextlib import suppress
 from typing import Self
 
 from common.errors import ConfigurationError, EnvironmentFault
@@ -32,7 +33,9 @@ class LocalSession:
         return result
 
     async def close(self) -> None:
-        """Nothing is held elsewhere."""
+        """Give back what the episode holds."""
+        with suppress(HubRefusal):
+            self._session.close()
 
 
 class LocalHub:

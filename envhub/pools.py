@@ -42,7 +42,7 @@ class WorkerPool:
         self._is_awaited = name in config.environments
         self._step_timeout_s = self.config.step_timeout_s or config.step_timeout_s
         self._max_bytes = self.config.max_worker_bytes or config.max_worker_bytes
-        self.num_workers = self.config.num_workers or config.num_workers
+        self.num_workers = 1 if name == CATALOGUE else self.config.num_workers or config.num_workers
 
     @property
     def living(self) -> tuple[Worker, ...]:
@@ -150,18 +150,18 @@ class Pools:
             await self.watch_once()
 
     async def watch_once(self) -> None:
-        """One look; /proc is read in a thread."""
-        sizes = await asyncio.to_thread(_sizes, self.living)
+        """One look; /proc is read in a thread. Where it cannot be read now, the next look may."""
+        try:
+            sizes = await asyncio.to_thread(_sizes, self.living)
+        except OSError as error:
+            _log.error("memory not looked at reason=%s", error)
+            return
         for pool in self._pools.values():
             pool.kill_large(sizes)
 
     def loops(self) -> list[WorkerPool]:
         """Each pool once for every worker that it keeps."""
-        return [
-            pool
-            for pool in self._pools.values()
-            for _ in range(1 if pool.name == CATALOGUE else pool.num_workers)
-        ]
+        return [pool for pool in self._pools.values() for _ in range(pool.num_workers)]
 
 
 def _sizes(workers: Iterable[Worker]) -> dict[int, int]:

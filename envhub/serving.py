@@ -83,7 +83,10 @@ async def _check_available(server: HubServer, config: HubConfig) -> None:
         try:
             await server.sessions.describe(name)
         except HubRefusal as refusal:
-            raise PreflightError(refusal.message) from None
+            told = (
+                refusal.message if refusal.code != "environment_fault" else f"environment {name}: {refusal}"
+            )
+            raise PreflightError(told) from None
 
 
 async def _listen(

@@ -1,6 +1,7 @@
 """One episode as the hub keeps it: actions in, results out, and none played twice."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,8 @@ from envhub.environment import Environment, Episode, ExpertMove, StepResult
 from envhub.refusal import HubRefusal
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Opening(Record):
@@ -36,12 +39,18 @@ class Session:
         self._episode: Episode = guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
         self._last_action = ""
-        self._last = StepResult(observation=self._episode.observation)
-        self.opening = Opening(
-            instructions=instructions,
-            observation=self._episode.observation,
-            horizon=environment.horizon,
-        )
+        try:
+            self.opening = guarded(
+                lambda: Opening(
+                    instructions=instructions,
+                    observation=self._episode.observation,
+                    horizon=environment.horizon,
+                )
+            )
+        except HubRefusal:
+            self.close()
+            raise
+        self._last = StepResult(observation=self.opening.observation)
 
     @property
     def observation(self) -> str:
@@ -118,4 +127,6 @@ def guarded(call: Callable[[], T]) -> T:
     except EnvironmentFault as fault:
         raise HubRefusal("environment_fault", str(fault)) from fault
     except Exception as error:
+        # Clients are not told what it said; whoever runs the hub is.
+        _log.error("environment fault", exc_info=error)
         raise HubRefusal("environment_fault", f"the environment raised {type(error).__name__}") from error

@@ -4,6 +4,7 @@ Sessions end when they are closed, when nobody touches them for `session_ttl_s`,
 """
 
 import asyncio
+import difflib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,15 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import ConfigurationError
 from common.trajectory import TaskReference
-from envhub import registry
 from envhub.config import HubConfig
 from envhub.latency import StepLatency
 from envhub.metrics import HubMetrics
 from envhub.pools import CATALOGUE, Pools, WorkerPool
 from envhub.refusal import HubRefusal
 from envhub.workers import Worker
+
+MAX_WAITING = 8
+"""Steps of one session that may wait for their turn."""
 
 Clock = Callable[[], float]
 Outcome = dict[str, Any] | HubRefusal
@@ -33,6 +35,7 @@ class _Entry:
     owner: str
     used_at: float
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    num_waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class SessionTable:
         self._entries: dict[str, _Entry] = {}
         self.is_draining = False
         """No new sessions: the hub is about to end."""
+        self._left = asyncio.Event()
 
     def __len__(self) -> int:
         """Sessions on living workers, those just being opened included."""
@@ -112,8 +116,12 @@ class SessionTable:
         spec = task.model_copy(update={"environment": self._config.spec(task.environment)})
         try:
             opening = await worker.call("create", identity, spec.model_dump(), action_format)
-        except BaseException:
+        except BaseException as error:
             worker.sessions.discard(identity)
+            # Whoever gave up waiting leaves a session that nobody knows.
+            worker.ask("close", identity).cancel()
+            if isinstance(error, HubRefusal) and error.status == 410:
+                self._metrics.session_faulted(task.environment, error.code)
             raise
         self._entries[identity] = _Entry(worker, task.environment, owner, self._clock())
         self._metrics.session_opened(task.environment)
@@ -123,10 +131,16 @@ class SessionTable:
         """Play turn `index`, after the configured latency; a repeated turn is answered from memory."""
         entry = self._entry(identity, owner)
         began = time.monotonic()
-        async with entry.lock:
-            if wait_s := self._latency.next_s():
-                await asyncio.sleep(wait_s)
-            return await self._played(self._sent(identity, entry, index, action, began))
+        if entry.num_waiting >= MAX_WAITING:
+            raise HubRefusal("hub_full", f"{MAX_WAITING} steps of this session are waiting already")
+        entry.num_waiting += 1
+        try:
+            async with entry.lock:
+                if wait_s := self._latency.next_s():
+                    await asyncio.sleep(wait_s)
+                return await self._played(self._sent(identity, entry, index, action, began))
+        finally:
+            entry.num_waiting -= 1
 
     async def step_many(self, steps: Iterable[tuple[str, int, str]], owner: str = "") -> list[Outcome]:
         """`step` for each (identity, index, action), side by side; in each place the result or the refusal.
@@ -160,26 +174,33 @@ class SessionTable:
     async def ask(self, identity: str, operation: str, owner: str = "") -> Any:
         """`observation`, `actions`, `render`, `picture` or `detail` of a session."""
         entry = self._entry(identity, owner)
-        return await self._heard(identity, entry, self._send(identity, entry, operation))
+        return await self._heard(identity, entry, self._send(identity, entry, operation), operation)
 
     async def close(self, identity: str, owner: str = "") -> None:
         """Forget a session; `unknown_session` when it is not there."""
         await self._close(identity, self._entry(identity, owner))
 
+    async def drained(self) -> None:
+        """Open no more sessions, and wait until those in play have ended."""
+        self.is_draining = True
+        while self._entries:
+            self._left.clear()
+            await self._left.wait()
+
     async def sweep(self) -> int:
         """Close what nobody has touched for the time to live, and forget what died; how many were closed."""
         oldest = self._clock() - self._config.session_ttl_s
-        idle = [
-            (identity, entry)
-            for identity, entry in self._entries.items()
-            if entry.used_at < oldest and not entry.lock.locked()
-        ]
-        for identity, entry in idle:
-            # Its worker may die meanwhile; the session is gone either way.
-            with suppress(HubRefusal):
+        number = 0
+        for identity, entry in tuple(self._entries.items()):
+            if self._entries.get(identity) is not entry or entry.lock.locked():
+                continue
+            if (death := entry.worker.death) is not None:
+                self._fault(identity, entry, death.code)
+            elif entry.used_at < oldest:
                 await self._close(identity, entry)
-            self._metrics.session_expired(entry.environment)
-        return len(idle)
+                self._metrics.session_expired(entry.environment)
+                number += 1
+        return number
 
     def _is_free(self, entry: _Entry, owner: str) -> bool:
         return entry.owner == owner and not entry.lock.locked() and not self._config.latency_mean_s
@@ -196,13 +217,14 @@ class SessionTable:
         entry.used_at = self._clock()
         return entry.worker.ask(operation, identity, *arguments)
 
-    async def _heard(self, identity: str, entry: _Entry, answer: asyncio.Future[Any]) -> Any:
+    async def _heard(
+        self, identity: str, entry: _Entry, answer: asyncio.Future[Any], operation: str = "step"
+    ) -> Any:
         try:
             found = await answer
         except HubRefusal as refusal:
-            if refusal.status == 410:
-                self._metrics.session_faulted(entry.environment, refusal.code)
-                self._forget(identity, entry)
+            if refusal.status == 410 and (operation == "step" or entry.worker.death is not None):
+                self._fault(identity, entry, refusal.code)
             raise
         entry.used_at = self._clock()
         return found
@@ -213,11 +235,19 @@ class SessionTable:
 
     async def _close(self, identity: str, entry: _Entry) -> None:
         self._forget(identity, entry)
-        if entry.worker.death is None:
+        # Its worker may die meanwhile, or its episode break; the session is gone either way.
+        with suppress(HubRefusal):
             await entry.worker.call("close", identity)
+
+    def _fault(self, identity: str, entry: _Entry, code: str) -> None:
+        """The session is lost; counted once, however many wait for it."""
+        if identity in self._entries:
+            self._metrics.session_faulted(entry.environment, code)
+            self._forget(identity, entry)
 
     def _forget(self, identity: str, entry: _Entry) -> None:
         self._entries.pop(identity, None)
+        self._left.set()
         entry.worker.sessions.discard(identity)
 
     def _entry(self, identity: str, owner: str) -> _Entry:
@@ -231,13 +261,12 @@ class SessionTable:
     def _pool(self, environment: str) -> WorkerPool:
         if environment in self._pools:
             return self._pools[environment]
-        try:
-            registry.check_name(environment)
-        except ConfigurationError as error:
-            raise HubRefusal("unknown_environment", str(error)) from error
-        served = ", ".join(self._pools.environments)
+        served = self._pools.environments
+        near = difflib.get_close_matches(environment[:80], served, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise HubRefusal(
-            "unknown_environment", f"environment = {environment[:80]!r}: not served here; there are {served}"
+            "unknown_environment",
+            f"environment = {environment[:80]!r}: not served here; {hint}There are {', '.join(served)}",
         )
 
     def _check_room(self, pool: WorkerPool) -> None:

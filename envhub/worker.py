@@ -25,11 +25,11 @@ from envhub.task import checked_split, select
 
 T = TypeVar("T")
 
-_PLAYS = ("step", "actions", "render", "picture", "detail")
-"""Operations after whose fault the session is of no more use."""
+_LEAVE_S = 1.0
+"""So long sessions may take to give back what they hold when the hub is gone."""
 
 _HOLD_S = 0.001
-"""So long at most the answer to a step waits for company."""
+"""After so long the answers to steps wait for company no more; looked at between steps."""
 
 FindEnvironment = Callable[[str], Environment]
 
@@ -63,13 +63,31 @@ class SessionHost:
         try:
             return [number, "", guarded(lambda: self._operations[operation](*arguments))]
         except HubRefusal as refusal:
-            if refusal.code == "environment_fault" and operation in _PLAYS:
+            if refusal.code == "environment_fault" and operation == "step":
                 self._forget(arguments[0])
             return [number, refusal.code, refusal.message]
         except ConfigurationError as error:
             return [number, "bad_request", str(error)]
         except PreflightError as error:
             return [number, "environment_unavailable", str(error)]
+
+    def answer(self, request: Any) -> bytes:
+        """What `handle` answers, as bytes; what no wire can carry is the environment's fault."""
+        try:
+            return encode(self.handle(request))
+        except (ValueError, TypeError, OverflowError) as error:
+            if request[1] in ("create", "step"):
+                self._forget(request[2][0])
+            reason = f"the environment answered what cannot be sent: {type(error).__name__}"
+            return encode([request[0], "environment_fault", reason])
+
+    def close_all(self, deadline_s: float) -> None:
+        """Close sessions until the deadline is past."""
+        until = time.monotonic() + deadline_s
+        for identity in tuple(self._sessions):
+            if time.monotonic() > until:
+                return
+            self._forget(identity)
 
     def _described(self, name: str) -> dict[str, Any]:
         """One that breaks even when it is asked what it is, is listed as what cannot be played."""
@@ -139,7 +157,10 @@ def _known(make: Callable[[], T]) -> T:
 
 
 def serve(pipe: socket.socket, host: SessionHost) -> None:
-    """Answer requests until the hub is gone; steps that came together are answered together when quick."""
+    """Answer requests until the hub is gone; steps that came together are answered together when quick.
+
+    A quick step that came in one piece with a slow one may wait for it.
+    """
     pipe.sendall(encode(GREETING))
     inbox = Inbox()
     while requests := inbox.receive(pipe):
@@ -149,7 +170,7 @@ def serve(pipe: socket.socket, host: SessionHost) -> None:
             if held and (request[1] != "step" or time.monotonic() - since > _HOLD_S):
                 pipe.sendall(held)
                 held, since = bytearray(), time.monotonic()
-            held += encode(host.handle(request))
+            held += host.answer(request)
         pipe.sendall(held)
 
 
@@ -158,13 +179,16 @@ def main() -> None:
     limit = int(sys.argv[2])
     # Of one process, at once; the hub looks at the sum with what it starts, such as a Java machine.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # Ctrl-C reaches the whole process group; the hub decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whoever signals all processes of a service means the hub, which decides when its workers end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    host = SessionHost()
     with socket.socket(fileno=int(sys.argv[1])) as pipe:
-        try:
-            serve(pipe, SessionHost())
-        except ConnectionError:
-            return
+        # What an environment starts must not hold the pipe open when this process is gone.
+        pipe.set_inheritable(False)
+        with suppress(ConnectionError):
+            serve(pipe, host)
+    host.close_all(_LEAVE_S)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,27 @@ and every caller that waits for it is refused. What is asked in one turn of the 
 import asyncio
 import itertools
 import logging
+import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import psutil
 
-from common.aio import within
+from common.aio import background, within
 from common.errors import PreflightError
 from envhub.frames import GREETING, Inbox, encode
 from envhub.refusal import Code, HubRefusal
 
 START_S = 60.0
 """A worker must have imported the environments within this long."""
+DOUBT_S = 0.1
+"""A worker that seems to hang is looked at once more after so long."""
+LAST_WORDS_S = 0.1
+"""So long what a dead worker said last may take to arrive."""
 EXIT_S = 2.0
 """A worker that was hung up on must be gone within this long; past it, it is killed."""
 
@@ -56,6 +63,7 @@ class Worker:
         self._pending: dict[int, _Asked] = {}
         self._heard_at = self._loop.time()
         self._alarm: asyncio.TimerHandle | None = None
+        self._is_doubted = False
 
     @classmethod
     async def start(cls, silence_s: float, max_bytes: int) -> Self:
@@ -66,6 +74,8 @@ class Worker:
                 sys.executable,
                 *("-m", "envhub.worker", str(theirs.fileno()), str(max_bytes)),
                 pass_fds=[theirs.fileno()],
+                # A signal to the hub's group is the hub's; and what a worker starts ends with its group.
+                start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         worker = cls(process, reader, writer, silence_s)
@@ -127,24 +137,38 @@ class Worker:
             return
         oldest = next(iter(self._pending.values()))
         deadline = max(oldest.at, self._heard_at) + self._silence_s
-        if deadline > self._loop.time():
-            self._alarm = self._loop.call_at(deadline, self._listen)
+        is_late, was_doubted = deadline <= self._loop.time(), self._is_doubted
+        self._is_doubted = is_late
+        if not is_late or not was_doubted:
+            # If it was this loop that stood still, what the worker said has not been read yet.
+            again = deadline if not is_late else self._loop.time() + DOUBT_S
+            self._alarm = self._loop.call_at(again, self._listen)
             return
         self.kill("worker_hung", f"its worker was silent for {self._silence_s:g} s and was replaced")
 
     async def read_answers(self) -> None:
         """Hand out answers until the process is gone; then refuse whoever still waits."""
-        while messages := await self._inbox.read(self._reader):
-            self._heard_at = self._loop.time()
-            for number, code, result in messages:
-                asked = self._pending.pop(number, None)
-                if asked is None or asked.answer.done():
-                    continue  # refused or gone meanwhile
-                if code:
-                    asked.answer.set_exception(HubRefusal(code, result))
-                else:
-                    asked.answer.set_result(result)
+        async with background(self._end_with_process()):
+            while messages := await self._inbox.read(self._reader):
+                self._heard_at = self._loop.time()
+                for number, code, result in messages:
+                    self._hand_out(number, code, result)
         self._die("worker_died", "its worker died and was replaced")
+
+    async def _end_with_process(self) -> None:
+        """Stop reading when the process is gone, even if something that it started still holds its socket."""
+        await self._process.wait()
+        await asyncio.sleep(LAST_WORDS_S)
+        self._reader.feed_eof()
+
+    def _hand_out(self, number: int, code: str, result: Any) -> None:
+        asked = self._pending.pop(number, None)
+        if asked is None or asked.answer.done():
+            return  # refused or gone meanwhile
+        if code:
+            asked.answer.set_exception(HubRefusal(cast(Code, code), result))
+        else:
+            asked.answer.set_result(result)
 
     def kill(self, code: Code, message: str) -> None:
         """End the process and refuse everyone with this reason from now on."""
@@ -172,6 +196,7 @@ class Worker:
         except TimeoutError:
             self._end_process()
             await self._process.wait()
+        self._end_group()
 
     def _end_process(self) -> None:
         """Kill it with all that it started, such as a Java machine."""
@@ -181,8 +206,14 @@ class Worker:
             victims = []
         if self._process.returncode is None:
             self._process.kill()
+        self._end_group()
         for victim in victims:
             _kill(victim)
+
+    def _end_group(self) -> None:
+        """Kill what it started and left behind."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _resident(process: psutil.Process) -> int:

@@ -1,7 +1,10 @@
 """Environments that misbehave in one way each, for tests of the hub."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from common.errors import PreflightError
 from envhub.environment import Environment, Episode, StepResult
@@ -52,6 +55,44 @@ class HoardingEpisode(Episode):
             child.stdout.readline()
             self._held.append(child)
         return StepResult(observation=self.observation)
+
+
+class MisspeakingEnvironment(HoardingEnvironment):
+    """Says what no wire can carry, and leaves things behind."""
+
+    def reset(self, task: str, seed: int) -> "MisspeakingEpisode":
+        if seed == 1:
+            raise ValueError("/secret/path")
+        return MisspeakingEpisode(5 if seed == 2 else "I speak.")
+
+
+class MisspeakingEpisode(Episode):
+    """What it says depends on what it is told; `closed` counts."""
+
+    observation = ""
+    closed = 0
+
+    def __init__(self, observation: object) -> None:
+        self.observation = observation  # type: ignore[assignment]
+
+    def step(self, action: str) -> StepResult:
+        if action == "leave a child":
+            subprocess.Popen(["sleep", "300"], close_fds=False)
+        if action == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        said = {"half a pair": "cut \ud83d here", "too much": "x" * (65 << 20)}.get(action, action)
+        return StepResult(observation=said)
+
+    def actions(self) -> tuple[str, ...]:
+        return {1: "left"}  # type: ignore[return-value]
+
+    def render(self) -> str:
+        raise ValueError("/secret/path")
+
+    def close(self) -> None:
+        MisspeakingEpisode.closed += 1
+        if mark := os.environ.get("CLOSED_MARK"):
+            Path(mark).write_text("closed")
 
 
 class MissingEnvironment(HoardingEnvironment):

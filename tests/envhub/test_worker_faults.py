@@ -1,0 +1,163 @@
+"""What an environment says or leaves behind costs its own session, never another's, and never the hub."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from common.trajectory import TaskReference
+from envhub.refusal import HubRefusal
+from envhub.session import Session
+from tests.envhub.fakes import MisspeakingEnvironment, MisspeakingEpisode
+from tests.envhub.test_server import Browser, hub
+
+SPEAKER = "python:tests.envhub.fakes:MisspeakingEnvironment"
+TASK = {"environment": SPEAKER, "task": "hoard"}
+
+
+async def stepped(browse: Browser, session: str, index: int, action: str) -> str:
+    """What was shown, or the code of the refusal."""
+    status, answer = await browse.step(session, index, action)
+    return str(answer["observation"] if status == 200 else answer["error"]["code"])
+
+
+async def test_half_a_pair_is_replaced_and_harms_nobody() -> None:
+    async with hub(environments=[SPEAKER]) as (_, browse):
+        one, other = await browse.open(**TASK), await browse.open(**TASK)
+        assert await stepped(browse, one, 0, "half a pair") == "cut ? here"
+        assert await stepped(browse, other, 0, "hello") == "hello"
+
+
+async def test_an_answer_that_cannot_be_sent_is_the_fault_of_its_session_alone() -> None:
+    async with hub(environments=[SPEAKER]) as (server, browse):
+        one, other = await browse.open(**TASK), await browse.open(**TASK)
+        assert await stepped(browse, one, 0, "too much") == "environment_fault"
+        assert await stepped(browse, one, 1, "hello") == "unknown_session"
+        assert await stepped(browse, other, 0, "hello") == "hello"
+        assert server.pools.num_lost[SPEAKER] == 0
+
+
+async def test_keys_that_are_no_text_do_not_end_the_hub() -> None:
+    async with hub(environments=[SPEAKER]) as (_, browse):
+        session = await browse.open(**TASK)
+        await browse("GET", f"/v1/sessions/{session}/actions")
+        assert await stepped(browse, session, 0, "hello") == "hello"
+
+
+async def test_a_reader_that_raises_does_not_cost_the_episode() -> None:
+    async with hub(environments=[SPEAKER]) as (_, browse):
+        session = await browse.open(**TASK)
+        path = f"/v1/sessions/{session}/render"
+        assert await browse.refused(410, "GET", path) == "environment_fault"
+        assert await stepped(browse, session, 0, "hello") == "hello"
+
+
+async def test_whoever_runs_the_hub_is_told_what_an_environment_raised(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with hub(environments=[SPEAKER]) as (_, browse):
+        body = {**TASK, "seed": 1}
+        assert await browse.refused(410, "POST", "/v1/sessions", body) == "environment_fault"
+    assert "ValueError: /secret/path" in capfd.readouterr().err
+
+
+async def test_a_child_that_holds_the_socket_does_not_hide_a_dead_worker() -> None:
+    async with hub(environments=[SPEAKER]) as (server, browse):
+        session = await browse.open(**TASK)
+        await browse.step(session, 0, "leave a child")
+        children = psutil.Process(server.pools[SPEAKER].living[0].pid).children()
+        assert await stepped(browse, session, 1, "die") == "worker_died"
+        await server.pools[SPEAKER].all_up()
+        assert await stepped(browse, await browse.open(**TASK), 0, "hello") == "hello"
+        assert len(children) == 1
+    assert_gone(children)
+
+
+async def test_sessions_are_closed_and_children_are_killed_when_the_hub_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOSED_MARK", str(tmp_path / "mark"))
+    async with hub(environments=[SPEAKER]) as (server, browse):
+        session = await browse.open(**TASK)
+        await browse.step(session, 0, "leave a child")
+        children = psutil.Process(server.pools[SPEAKER].living[0].pid).children()
+    assert (tmp_path / "mark").read_text() == "closed"
+    assert_gone(children)
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    """A killed process may be seen for a moment, or wait to be buried."""
+    _, seen = psutil.wait_procs(processes, timeout=5)
+    for process in seen:
+        with suppress(psutil.NoSuchProcess):
+            assert process.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_what_there_is_is_listed_however_many_workers_each_has() -> None:
+    async with hub(environments=["guess_number"], num_workers=2) as (_, browse):
+        status, listed = await browse("GET", "/v1/environments")
+        assert (status, len(listed["environments"])) == (200, 1)
+
+
+async def test_who_gives_up_opening_leaves_no_session_behind() -> None:
+    async with hub(environments=[SPEAKER]) as (server, browse):
+        worker = server.pools[SPEAKER].living[0]
+        opening = asyncio.ensure_future(
+            server.sessions.open(TaskReference(environment=SPEAKER, task="hoard"), "plain")
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await opening
+        assert worker.sessions == set()
+        # The worker plays one at a time: when this is answered, the close is too.
+        await browse.open(**TASK)
+        assert len(server.sessions) == 1
+
+
+async def test_a_session_that_is_used_while_others_are_swept_stays() -> None:
+    now = [0.0]
+    async with hub(clock=lambda: now[0], session_ttl_s=10) as (server, browse):
+        first, second = await browse.open(), await browse.open()
+        now[0] = 20
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.sessions.sweep())
+            group.create_task(browse.step(second, 0, "guess 1"))
+        status, _ = await browse.step(second, 0, "guess 1")
+        assert status in (200, 404)
+        assert (await browse.step(first, 0, "guess 1"))[0] == 404
+        assert len(server.sessions) == (1 if status == 200 else 0)
+
+
+async def test_sessions_of_a_dead_worker_are_faults_and_not_expired() -> None:
+    async with hub(environments=["guess_number"]) as (server, browse):
+        for _ in range(3):
+            await browse.open()
+        worker = server.pools["guess_number"].living[0]
+        worker.kill("worker_died", "in a test")
+        assert await server.sessions.sweep() == 0
+        text = await browse.text("/metrics")
+        assert 'faults_total{environment="guess_number",code="worker_died"} 3' in text
+        assert "expired_total{" not in text
+
+
+async def test_a_hub_that_drains_waits_for_the_sessions_in_play() -> None:
+    async with hub() as (server, browse):
+        session = await browse.open()
+        async with asyncio.TaskGroup() as group:
+            drained = group.create_task(server.sessions.drained())
+            assert (await browse.step(session, 0, "guess 1"))[0] == 200
+            assert not drained.done()
+            assert await browse.refused(503, "POST", "/v1/sessions", {**TASK}) == "hub_draining"
+            await browse("DELETE", f"/v1/sessions/{session}")
+        assert drained.done()
+
+
+def test_an_episode_that_cannot_begin_is_closed() -> None:
+    closed = MisspeakingEpisode.closed
+    with pytest.raises(HubRefusal):
+        Session(MisspeakingEnvironment(), TaskReference(environment="x", task="hoard", seed=2), "plain")
+    assert MisspeakingEpisode.closed == closed + 1
