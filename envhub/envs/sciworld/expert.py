@@ -3,7 +3,7 @@
 The path is made for the beginning of a task. While an episode has followed it, it leads to 100. After other
 actions the expert walks back to the room where the path goes on, and goes on with it: that mends detours,
 looking, waiting and doors, and not what was eaten, mixed, burnt or carried off. After the end of the path,
-without success, it begins again. Of a few variations, such as `freeze-var11`, the simulator's path falls short.
+without success, it begins again. In a few variations the simulator's own path falls short (`freeze-var11`).
 """
 
 from collections.abc import Callable
