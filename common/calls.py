@@ -11,27 +11,43 @@ import ast
 import json
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from common.trajectory import Record
 
 MAX_SOURCE = 4000
 """Characters of code that are looked at: Python's parser is not made for adversaries."""
 
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+"""The whole numbers that every wire carries."""
+_NOT_IN_A_LINE = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"}
+"""Ends of lines that JSON would leave as they are."""
+
 Value = str | int | float | bool | None
 
 
 class Call(Record):
-    """A function's name and its arguments, in order or by name; values are plain JSON values."""
+    """A function's name and its arguments, in order or by name; values are plain JSON values.
+
+    Numbers are finite, whole ones have at most 64 bits.
+    """
 
     function_name: str = Field(min_length=1, max_length=100)
     arguments: dict[str, Value] | list[Value] = Field(default_factory=dict)
     """A list when they came in order, without names."""
 
+    @field_validator("arguments")
+    @classmethod
+    def _can_travel(cls, arguments: dict[str, Value] | list[Value]) -> dict[str, Value] | list[Value]:
+        for value in arguments.values() if isinstance(arguments, dict) else arguments:
+            if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+                raise ValueError("a whole number has more than 64 bits")
+        return arguments
+
     @property
     def text(self) -> str:
         """The call as one line of JSON; `read` gives it back."""
-        return json.dumps(self.model_dump(), ensure_ascii=False)
+        return json.dumps(self.model_dump(), ensure_ascii=False).translate(_NOT_IN_A_LINE)
 
 
 def read(text: str) -> Call | None:
@@ -78,7 +94,13 @@ def _call(name: Any, arguments: Any) -> Call | None:
 
 
 def _literal(node: ast.expr) -> Value:
-    value = ast.literal_eval(node)
-    if value is not None and not isinstance(value, str | int | float | bool):
-        raise ValueError("not a plain value")
-    return value
+    """The plain value that the node is, a number with a sign included; ValueError for anything else."""
+    match node:
+        case ast.Constant(value=str() | int() | float() | None as value):
+            return value
+        case ast.UnaryOp(
+            op=ast.USub() | ast.UAdd() as sign, operand=ast.Constant(value=int() | float() as value)
+        ):
+            if not isinstance(value, bool):
+                return -value if isinstance(sign, ast.USub) else value
+    raise ValueError("not a plain value")

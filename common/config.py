@@ -4,6 +4,7 @@ Every component receives its own section and nothing else. Derived values are pr
 one line: the field, the value, what is allowed.
 """
 
+import reprlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,13 @@ class Section(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+_MAX_LISTED = 1000
+"""Mistakes beyond which none is looked at: each would be built to tell the first."""
+_SHOWN = reprlib.Repr()
+"""A value as it stands in a line: of a large one the beginning and the end."""
+_SHOWN.maxstring = _SHOWN.maxother = 200
+_SHOWN.maxlist = _SHOWN.maxtuple = 20
 
 
 def load(kind: type[ConfigT], files: Sequence[Path], overrides: Sequence[str] = ()) -> ConfigT:
@@ -69,7 +77,8 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise ConfigurationError(f"{text!r}: an override has the form --section.field=value")
     try:
         value: Any = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:
+        # No TOML, or a number with more digits than Python reads.
         value = raw
     for part in reversed(key.split(".")):
         value = {part.replace("-", "_"): value}
@@ -78,12 +87,18 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 def _one_line(error: ValidationError) -> str:
     """The first mistake, and how many more there are."""
-    first, *others = error.errors()
-    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    if error.error_count() > _MAX_LISTED:
+        return f"configuration: {error.error_count()} mistakes"
+    first, *others = error.errors(include_url=False)
+    where = " ".join(".".join(str(part) for part in first["loc"]).split()) or "configuration"
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
     given = first.get("input")
-    shown = "" if isinstance(given, (dict, BaseModel)) or first["type"] == "missing" else f" = {given!r}"
+    shown = (
+        ""
+        if isinstance(given, (dict, BaseModel)) or first["type"] == "missing"
+        else f" = {_SHOWN.repr(given)}"
+    )
     more = f" (and {len(others)} more)" if others else ""
     return f"{where}{shown}: {message}{more}"

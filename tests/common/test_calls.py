@@ -2,12 +2,14 @@
 
 import json
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from common.calls import MAX_SOURCE, Call, as_code, read, read_code
+from common.action_format import ACTION_FORMATS, CALL_FORMATS, parse
+from common.calls import MAX_INTEGER, MAX_SOURCE, MIN_INTEGER, Call, as_code, read, read_code
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
 JSON = st.recursive(
@@ -32,7 +34,7 @@ def test_any_json_is_a_call_or_none(name: object, arguments: object) -> None:
         assert read(call.text) == call
 
 
-@given(st.lists(st.booleans() | st.integers(-(10**20), 10**20) | ANY_TEXT | st.none(), max_size=4))
+@given(st.lists(st.booleans() | st.integers(MIN_INTEGER, MAX_INTEGER) | ANY_TEXT | st.none(), max_size=4))
 def test_code_of_a_call_is_read_back(arguments: list[str | int | bool | None]) -> None:
     call = Call(function_name="get", arguments=list(arguments))
     again = read_code(as_code(call))
@@ -88,6 +90,19 @@ def test_depth_is_no_way_in(depth: int) -> None:
         "a(**{})",
         "a; b",
         "a(1), b(2)",
+        "a({[]})",
+        "a({[]: 1})",
+        "a({{}: {}})",
+        "a(1 + 2j)",
+        "a(-True)",
+        "a(--1)",
+        "a(~1)",
+        "a(-'x')",
+        "a(0x" + "f" * 3900 + ")",
+        f"a({2**63})",
+        f"a(-{2**63 + 1})",
+        "a(1e999)",
+        "a(-1e999)",
         "print",
         "\x00",
         "a(10 ** 10 ** 10)",
@@ -110,3 +125,83 @@ def test_a_name_has_1_to_100_characters(name: str) -> None:
     assert read(json.dumps({"function_name": name})) is None
     with pytest.raises(ValidationError):
         Call(function_name=name)
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, str(2**63), str(-(2**63) - 1)]
+)
+def test_a_number_that_no_wire_carries_is_no_value(number: str) -> None:
+    for arguments in (f"[{number}]", f'{{"a": 1, "b": {number}}}'):
+        assert read(f'{{"function_name": "a", "arguments": {arguments}}}') is None
+
+
+@pytest.mark.parametrize("number", [MIN_INTEGER, MAX_INTEGER, -1.5e308])
+def test_the_largest_numbers_are_values(number: float) -> None:
+    call = Call(function_name="a", arguments=[number])
+    assert read(call.text) == read_code(as_code(call)) == call
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_call_is_one_line_whatever_its_values_are(end: str) -> None:
+    call = Call(function_name=f"a{end}b", arguments={f"c{end}d": f"e{end}f"})
+    assert len(call.text.splitlines()) == 1
+    assert read(call.text) == call
+
+
+PIECES = (
+    *(
+        "a",
+        "b=",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ":",
+        ",",
+        "*",
+        "**",
+        "-",
+        "+",
+        "~",
+        "not ",
+        "'",
+        '"',
+        "'x'",
+        '"y"',
+    ),
+    *(
+        "1",
+        "0x" + "f" * 3900,
+        "9" * 5000,
+        "1e999",
+        "2j",
+        ".5",
+        "None",
+        "True",
+        "nan",
+        "NaN",
+        "Infinity",
+        "null",
+    ),
+    *("\n", "\\", "\x00", "\x85", "\u2028", "\ud800", "#", "...", ";", "lambda: ", "f'{", "b'", " if ", ":="),
+)
+"""What calls and whatever resembles them are made of."""
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_no_text_breaks_what_reads_it(text: str) -> None:
+    """In all four formats, bare and where a call would stand."""
+    written = (
+        *(text, f"a({text})", f"Action: {text}", f"```python\n{text}\n```", f"```python\na({text})\n```"),
+        f'{{"function_name": "a", "arguments": {text}}}',
+        f'{{"function_name": "a", "arguments": [{text}]}}',
+    )
+    for whole in written:
+        for action_format in ACTION_FORMATS:
+            action = parse(whole, action_format)
+            assert action is None or len(action.splitlines()) == 1
+            if action is not None and action_format in CALL_FORMATS:
+                assert read(action) is not None
+                assert msgpack.packb(json.loads(action), unicode_errors="replace")

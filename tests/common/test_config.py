@@ -127,3 +127,25 @@ def test_plain_values_are_validated_alike() -> None:
 def test_a_section_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Cart().load_kg = 3  # type: ignore[misc]
+
+
+class Crowd(Section):
+    numbers: tuple[int, ...] = ()
+
+
+def test_half_a_million_mistakes_are_counted_and_none_is_told() -> None:
+    """To tell the first one, all of them would have to be made into text."""
+    with pytest.raises(ConfigurationError, match=r"^configuration: 500000 mistakes$"):
+        validate(Crowd, {"numbers": ["x"] * 500_000})
+
+
+def test_a_large_value_is_shown_in_part_and_a_strange_key_on_one_line() -> None:
+    for values in ({"numbers": "x" * 10**6}, {"numbers": [["x" * 10**4] * 10**4]}, {"a\n\u2028b": 1}):
+        with pytest.raises(ConfigurationError) as caught:
+            validate(Crowd, values)
+        assert len(str(caught.value)) < 5000
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_number_with_more_digits_than_python_reads_is_a_text() -> None:
+    assert refusal([], [f"--load_kg={'9' * 5000}"]).startswith("load_kg = '999")
