@@ -1,20 +1,39 @@
 """What clients send: validated before anything happens, and described at `/openapi.json`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, field_validator, model_validator
 
 from common.action_format import ActionFormat
 from common.config import Section
 from envhub.task import Split
 
 _MAX_SEED = 2**63 - 1
+_MAX_NUMBER = 2**31 - 1
+_MAX_FIELDS = 64
+
+
+def whole_text(text: str) -> str:
+    """The text; half a surrogate pair, which no wire carries, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Sent(Section):
-    """A body or a query; the text below each field is its description."""
+    """A body or a query; the text below each field is its description.
+
+    However much is wrong with what was sent, little of it is looked at: the first item of a list that is
+    wrong is the last one, and an object of too many fields is refused for their number.
+    """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        """Each unknown field would be a mistake of its own."""
+        if isinstance(value, dict) and len(value) > _MAX_FIELDS:
+            raise ValueError(f"{len(value)} fields: an object has at most {_MAX_FIELDS}")
+        return value
 
 
 class CreateBody(Sent):
@@ -35,7 +54,7 @@ class StepBody(Sent):
 
     index: int = Field(ge=0, le=1_000_000_000, examples=[0])
     """The turn, from 0; the same turn again is answered from memory and not played twice."""
-    action: str = Field(examples=["get 2 oak logs"])
+    action: Annotated[str, AfterValidator(whole_text)] = Field(examples=["get 2 oak logs"])
     """Any text; what is no action of the environment gets an observation that says so."""
 
 
@@ -49,8 +68,8 @@ class BatchStep(StepBody):
 class BatchBody(Sent):
     """Steps of many sessions, answered in the same order."""
 
-    steps: tuple[BatchStep, ...] = Field(min_length=1, max_length=4096)
-    """At most one for each session."""
+    steps: Annotated[tuple[BatchStep, ...], FailFast()] = Field(min_length=1, max_length=4096)
+    """Of different sessions side by side; several of one session one after the other, in their order here."""
 
 
 class TaskQuery(Sent):
@@ -58,9 +77,11 @@ class TaskQuery(Sent):
 
     split: Split = Field(default="train", examples=["test"])
     """A set of tasks; the sets share none."""
-    depths: tuple[int, ...] = Field(default=(), examples=[[3, 4]])
+    depths: Annotated[tuple[Annotated[int, Field(ge=0, le=_MAX_NUMBER)], ...], FailFast()] = Field(
+        default=(), max_length=1000, examples=[[3, 4]]
+    )
     """Only tasks of these depths, separated by commas; none means all, and so does a split without depths."""
-    limit: int = Field(default=0, ge=0, examples=[100])
+    limit: int = Field(default=0, ge=0, le=_MAX_NUMBER, examples=[100])
     """At most so many, from the first on; 0 means all."""
 
     @field_validator("depths", mode="before")

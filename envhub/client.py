@@ -111,11 +111,12 @@ class HubClient:
     async def step_many(
         self, steps: Sequence[tuple[RemoteSession, str]]
     ) -> list[StepResult | EnvironmentFault]:
-        """Play the next turn of each session with its action, in one call; at most one turn of a session.
+        """Play the next turn of each session with its action, in one call.
 
         In each place the result, or the fault that befell this session alone. EnvironmentFault when the call
         itself failed, which counts once against the limit of each environment. ValueError for a session that
-        stands there twice.
+        stands there twice: the hub would play both turns in order, but what the second one is, is known only
+        after the first one's answer.
         """
         if len({session.identity for session, _ in steps}) != len(steps):
             raise ValueError(

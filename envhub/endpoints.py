@@ -154,8 +154,8 @@ ENDPOINTS: Final = (
     Endpoint(
         *("step_many", "POST", "/v1/step", "Sessions"),
         "Play one turn of many sessions",
-        "Steps are played side by side and answered in their order; one that is refused says so in its "
-        "place, with the codes of a single step.",
+        "Steps are answered in their order. Sessions are played side by side, several turns of one session "
+        "one after the other. A step that is refused says so in its place, with the codes of a single step.",
         answers.BatchAnswer,
         body=bodies.BatchBody,
     ),
