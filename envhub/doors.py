@@ -57,7 +57,7 @@ def admission(tokens: Iterable[str]) -> Middleware:
     `Authorization: Bearer TOKEN`, or the password of Basic authorization, which clients that know no tokens
     send for `http://any:TOKEN@host:port`.
     """
-    owners = {token: hashlib.sha256(token.encode()).hexdigest()[:16] for token in tokens}
+    owners = {_bytes(token): hashlib.sha256(_bytes(token)).hexdigest()[:16] for token in tokens}
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -65,7 +65,7 @@ def admission(tokens: Iterable[str]) -> Middleware:
         if owners and request.path not in OPEN_PATHS and request.method != "OPTIONS":
             given = _given_token(request.headers.get("Authorization", ""))
             # Every token is compared, in constant time: how long it takes tells nothing.
-            found = [name for token, name in owners.items() if hmac.compare_digest(given, token.encode())]
+            found = [name for token, name in owners.items() if hmac.compare_digest(given, token)]
             if not found:
                 raise HubRefusal("unauthorized", "this hub needs the header Authorization: Bearer TOKEN")
             request[_OWNER] = found[0]
@@ -85,9 +85,10 @@ def no_foreign_pages(origins: Iterable[str], *, is_loopback: bool) -> Middleware
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin", "")
-        is_own = origin.partition("://")[2] == request.host
+        name = _host_name(request)
+        is_own = bool(name) and origin.partition("://")[2] == request.host
         if is_loopback and is_own:
-            is_own = is_loopback_name(request.url.host or "")
+            is_own = is_loopback_name(name)
         if origin and not is_own and not allowed & {origin, "*"}:
             raise HubRefusal("foreign_origin", "pages of this origin may not use the hub (hub.cors_origins)")
         return await handler(request)
@@ -103,10 +104,23 @@ def is_loopback_name(host: str) -> bool:
         return host == "localhost"
 
 
+def _host_name(request: web.Request) -> str:
+    """The name or address in `Host`; empty where that is none, as in `x:999999`."""
+    try:
+        return request.url.host or ""
+    except ValueError:
+        return ""
+
+
+def _bytes(text: str) -> bytes:
+    """What stood in a header, or in the environment, before it was read as text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _given_token(header: str) -> bytes:
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
-        return value.encode()
+        return _bytes(value)
     if scheme.lower() != "basic":
         return b""
     try:
