@@ -7,6 +7,22 @@ from collections.abc import Iterable, Mapping
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _EDGES = (*BUCKETS_S, float("inf"))
 
+_HELP = {
+    "sessions": "Sessions in play.",
+    "workers": "Worker processes that are up.",
+    "workers_lost_total": "Worker processes that died, hung or grew too large.",
+    "sessions_opened_total": "Sessions begun.",
+    "sessions_expired_total": "Sessions closed because nobody touched them for hub.session_ttl_s.",
+    "faults_total": "Sessions lost to their environment or their worker, by the code that said so.",
+    "refusals_total": "Calls and steps of a batch that were refused, by code, faults included.",
+    "step_seconds": (
+        "Seconds from a step's arrival to its answer, waits for other turns of its session and "
+        "hub.latency_mean_s included; of a batch, from its arrival until the step and those before it were "
+        "answered. Turns sent again count, refused ones do not."
+    ),
+}
+"""Metric -> what it counts."""
+
 Samples = Iterable[tuple[str, float]]
 
 
@@ -34,7 +50,11 @@ class HubMetrics:
         self._faults[environment, code] += 1
 
     def step_answered(self, environment: str, seconds: float) -> None:
-        """A step was answered after so many seconds, waits included."""
+        """A step was answered with a result, new or remembered, after so many seconds since its arrival.
+
+        Waits count: for other turns of the session, for the configured latency and, in a batch, for the
+        answers of the steps before it. Refused steps are counted by `refused` alone.
+        """
         self._buckets.setdefault(environment, Counter())[_EDGES[bisect_left(BUCKETS_S, seconds)]] += 1
         self._total_s[environment] = self._total_s.get(environment, 0.0) + seconds
 
@@ -91,4 +111,5 @@ def _escaped(value: str) -> str:
 
 def _metric(name: str, kind: str, samples: Samples) -> list[str]:
     full = f"pronghorn_hub_{name}"
-    return [f"# TYPE {full} {kind}", *(f"{full}{suffix} {value:g}" for suffix, value in samples)]
+    lines = [f"# HELP {full} {_HELP[name]}", f"# TYPE {full} {kind}"]
+    return lines + [f"{full}{suffix} {value!r}" for suffix, value in samples]
