@@ -142,10 +142,14 @@ class Plays:
             return await self._asked(play, asks)
 
     async def look(self, play: Play, asks: Iterable[str]) -> View:
-        """The view with what the episode is asked for beside."""
+        """The view with what the episode is asked for beside.
+
+        The hub's session is always asked, be it for what was shown last: so an id that is only looked at does
+        not outlive its session.
+        """
         async with self._alone(play):
             self._check_begun(play)
-            return await self._asked(play, asks)
+            return await self._asked(play, tuple(asks) or ("observation",))
 
     async def close(self, play: Play) -> None:
         """End an id and its episode, once."""

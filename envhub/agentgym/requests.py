@@ -9,7 +9,7 @@ from aiohttp import web
 from envhub.refusal import HubRefusal
 
 _MAX_DIGITS = 16
-_MAX_INDEX = 2**63 - 1
+_MAX_INDEX = 2**31 - 1
 _MAX_NAME = 200
 
 
@@ -49,8 +49,9 @@ def read_task(values: Mapping[str, Any], keys: tuple[str, ...], default: int | N
     if isinstance(value, str):
         number = value.removeprefix("-")
         if number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS:
-            return int(value)
-        return clean(value[:_MAX_NAME])
+            value = int(value)
+        else:
+            return clean(value[:_MAX_NAME])
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INDEX:
         return value
     raise HubRefusal("bad_request", f"{keys[0]}: the index of a task is expected")

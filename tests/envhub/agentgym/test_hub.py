@@ -7,6 +7,7 @@ from typing import Any
 from envhub.config import HubConfig
 from envhub.serving import serving
 from tests.envhub.agentgym.clients import MazeClient, TextCraftClient, call
+from tests.envhub.agentgym.serving import ManualClock
 from tests.envhub.agentgym.test_episodes import play, together
 
 
@@ -61,3 +62,29 @@ async def test_a_token_is_the_password_of_the_base_url_and_owns_its_ids() -> Non
             assert "no such id" not in call("GET", path, raw=None, **headers("one"))[1]
 
         await asyncio.to_thread(talk)
+
+
+async def test_an_id_that_is_only_looked_at_keeps_its_session() -> None:
+    clock = ManualClock()
+    config = HubConfig(environments=("guess_number", "textcraft"), session_ttl_s=60)
+    async with serving(config, clock=clock) as hub:
+
+        async def post(path: str, body: dict[str, Any] | None = None) -> Any:
+            return (await asyncio.to_thread(call, "POST", f"{hub.url}/{path}", body))[1]
+
+        async def get(path: str) -> Any:
+            return (await asyncio.to_thread(call, "GET", f"{hub.url}/{path}"))[1]
+
+        identity = (await post("guess_number/create"))["id"]
+        first = (await post("guess_number/reset", {"id": identity, "data_idx": 3}))["observation"]
+        crafter = (await post("textcraft/create"))["id"]
+        for _ in range(4):
+            clock.now += 40
+            assert await hub.agentgym.sweep(clock.now) + await hub.sessions.sweep() == 0
+            assert await get(f"guess_number/observation?id={identity}") == first
+            assert await get(f"textcraft/goal?id={crafter}")
+        step = await post("guess_number/step", {"id": identity, "action": "guess 1"})
+        assert "error" not in step
+        clock.now += 61
+        await hub.agentgym.sweep(clock.now)
+        assert len(hub.sessions) == 0
