@@ -8,21 +8,34 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.description import describe
+from envhub.refusal import HubRefusal
+from envhub.session import guarded
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Print a table, or JSON with `--json`; 0 even where some are missing."""
     if overrides:
         raise ConfigurationError(f"{overrides[0]!r}: pronghorn envs takes names, not settings")
-    rows = [describe(name, registry.environment) for name in options.names or registry.names()]
+    rows = [_described(name) for name in options.names or registry.names()]
     if options.json:
         print(json.dumps(rows, indent=2))
     else:
         _print(rows)
     return 0
+
+
+def _described(name: str) -> dict[str, Any]:
+    """One that breaks when it is asked what it is, is listed as missing; ConfigurationError for no name."""
+    try:
+        return guarded(lambda: describe(name, registry.environment))
+    except PreflightError as error:
+        reason = str(error)
+    except HubRefusal as refusal:
+        reason = f"environment {name}: {refusal.message}"
+    return {"name": name, "is_available": False, "reason": reason}
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

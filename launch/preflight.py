@@ -48,7 +48,7 @@ def check_tasks(config: RunConfig) -> None:
             heldout = select(
                 registry.environment(name).tasks(wanted.heldout_split), depths_of(config, name, wanted.depths)
             )
-            spread_over_depths(heldout, share, config.run.seed)
+            spread_over_depths(heldout, share, config.run.seed, wanted.heldout_split)
 
 
 def check_model(config: RunConfig) -> None:

@@ -11,7 +11,7 @@ from common.run_directory import RunDirectory, write_json
 from common.trajectory import TaskReference
 from envhub import registry
 from envhub.hub import Hub, references
-from envhub.task import Task
+from envhub.task import Split, Task
 from launch.config import RunConfig
 
 
@@ -39,7 +39,8 @@ async def heldout_tasks(config: RunConfig, hub: Hub, number: int) -> list[TaskRe
     wanted, chosen = config.tasks, []
     for name, share in shares(wanted.environments, number):
         tasks = await hub.catalogue(name, wanted.heldout_split, depths_of(config, name, wanted.depths))
-        chosen += references(name, spread_over_depths(tasks, share, config.run.seed))
+        spread = spread_over_depths(tasks, share, config.run.seed, wanted.heldout_split)
+        chosen += references(name, spread)
     return chosen
 
 
@@ -75,14 +76,14 @@ def training_tasks(folder: RunDirectory) -> list[TaskReference]:
     return [TaskReference(**row) for row in json.loads(folder.tasks.read_text())["train"]]
 
 
-def spread_over_depths(tasks: Sequence[Task], number: int, seed: int) -> list[Task]:
+def spread_over_depths(tasks: Sequence[Task], number: int, seed: int, split: Split) -> list[Task]:
     """`number` tasks chosen by `seed`, as evenly over depths and kinds as can be, in the order of the split.
 
-    ConfigurationError when the split has fewer.
+    ConfigurationError when there are fewer; `split` is where they are from.
     """
     if number > len(tasks):
         raise ConfigurationError(
-            f"evaluation.num_tasks = {number}: the test split has {len(tasks)} such tasks"
+            f"evaluation.num_tasks = {number}: the {split} split has {len(tasks)} such tasks"
         )
     alike: dict[tuple[int, str], list[Task]] = defaultdict(list)
     for task in tasks:

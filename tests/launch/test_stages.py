@@ -26,19 +26,21 @@ def tasks(**number_of_depth: int) -> list[Task]:
 
 
 def test_heldout_tasks_are_spread_evenly_over_depths() -> None:
-    chosen = spread_over_depths(tasks(d1=50, d2=50, d3=4), 24, seed=0)
+    chosen = spread_over_depths(tasks(d1=50, d2=50, d3=4), 24, 0, "test")
     assert Counter(task.depth for task in chosen) == {1: 10, 2: 10, 3: 4}
 
 
 def test_heldout_tasks_depend_on_the_seed_alone() -> None:
     everything = tasks(d1=50, d2=50)
-    assert spread_over_depths(everything, 20, seed=1) == spread_over_depths(everything, 20, seed=1)
-    assert spread_over_depths(everything, 20, seed=1) != spread_over_depths(everything, 20, seed=2)
+    chosen = spread_over_depths(everything, 20, 1, "test")
+    assert chosen == spread_over_depths(everything, 20, 1, "test")
+    assert chosen != spread_over_depths(everything, 20, 2, "test")
 
 
 def test_more_heldout_tasks_than_there_are_is_a_mistake() -> None:
-    with pytest.raises(ConfigurationError, match=r"evaluation\.num_tasks = 9: the test split has 5"):
-        spread_over_depths(tasks(d1=5), 9, seed=0)
+    for split in ("test", "unseen"):
+        with pytest.raises(ConfigurationError, match=rf"evaluation\.num_tasks = 9: the {split} split has 5"):
+            spread_over_depths(tasks(d1=5), 9, 0, split)
 
 
 async def test_frozen_tasks_are_those_of_the_splits(tmp_path: Path) -> None:
