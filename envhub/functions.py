@@ -8,22 +8,20 @@ several functions that fit an action the first in order is meant.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from common.calls import Call
+from envhub.template import PLACE, Template
 
 _PYTHON_NAMES = {"string": "str", "integer": "int"}
-_PATTERNS = {"string": r"\S(?:.*\S)?", "integer": r"-?[0-9]+"}
-_PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument; strings keep to one line."""
+    """One argument; strings keep to one line, integers to 64 bits."""
 
     name: str
     kind: Literal["string", "integer"] = "string"
@@ -32,7 +30,7 @@ class Parameter:
     def accepts(self, value: Any) -> bool:
         """Whether the value can stand in an action."""
         if self.kind == "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
+            return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
         return isinstance(value, str) and bool(value.strip()) and len(value.splitlines()) == 1
 
 
@@ -46,16 +44,18 @@ class Function:
     parameters: tuple[Parameter, ...] = ()
 
     @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """What the template's actions look like; one group per parameter."""
-        kinds = {parameter.name: parameter.kind for parameter in self.parameters}
-        parts = _PLACE.split(self.template)
-        return re.compile(
-            "".join(
-                f"(?P<{part}>{_PATTERNS[kinds[part]]})" if index % 2 else re.escape(part)
-                for index, part in enumerate(parts)
-            )
-        )
+    def _template(self) -> Template:
+        return Template(self.template, {p.name for p in self.parameters if p.kind == "integer"})
+
+    def read(self, action: str) -> dict[str, Any] | None:
+        """The arguments of an action, in order; None when the template does not fit it."""
+        found = self._template.read(action)
+        if found is None:
+            return None
+        meant = {
+            p.name: int(found[p.name]) if p.kind == "integer" else found[p.name] for p in self.parameters
+        }
+        return meant if all(p.accepts(meant[p.name]) for p in self.parameters) else None
 
     def action(self, arguments: dict[str, Any]) -> str:
         """The action with these arguments; ValueError when they are not the parameters."""
@@ -64,7 +64,7 @@ class Function:
         ]
         if wrong or len(arguments) != len(self.parameters):
             raise ValueError(f"{self.name} takes {self.signature}")
-        return _PLACE.sub(lambda place: str(arguments[place[1]]).strip(), self.template)
+        return PLACE.sub(lambda place: str(arguments[place[1]]).strip(), self.template)
 
     @property
     def signature(self) -> str:
@@ -103,21 +103,16 @@ class Functions(Sequence[Function]):
     def call(self, action: str) -> Call:
         """The call that means the action; ValueError when no template fits."""
         for function in self._functions:
-            match = function.pattern.fullmatch(action)
-            if match:
-                values = match.groupdict()
-                arguments = {
-                    p.name: int(values[p.name]) if p.kind == "integer" else values[p.name]
-                    for p in function.parameters
-                }
+            arguments = function.read(action)
+            if arguments is not None:
                 return Call(function_name=function.name, arguments=arguments)
-        raise ValueError(f"action {action!r}: no function has such a template")
+        raise ValueError(f"action {action[:80]!r}: no function has such a template")
 
     @property
     def grammar(self) -> str:
         """One line per action: its form, and what it does."""
         return "\n".join(
-            f"{_PLACE.sub(lambda place: place[1].upper(), f.template)}: {f.description}" for f in self
+            f"{PLACE.sub(lambda place: place[1].upper(), f.template)}: {f.description}" for f in self
         )
 
     @property

@@ -234,7 +234,7 @@ class RemoteEpisode(Episode):
             self._hints = tuple(hint for hint in hints if isinstance(hint, str) and self._fits(hint))
 
     def _fits(self, hint: str) -> bool:
-        return any(function.pattern.fullmatch(hint) for function in self._world.functions)
+        return any(function.read(hint) is not None for function in self._world.functions)
 
     def _fault(self, why: str) -> EnvironmentFault:
         return EnvironmentFault(f"AgentGym server {self._remote.place}: {why}")
