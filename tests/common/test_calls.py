@@ -190,7 +190,19 @@ PIECES = (
 """What calls and whatever resembles them are made of."""
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+NESTED = st.recursive(
+    st.sampled_from(PIECES) | st.just(""),
+    lambda inner: st.builds(
+        lambda pair, parts, between: pair[0] + between.join(parts) + pair[1],
+        st.sampled_from(["[]", "{}", "()"]),
+        st.lists(inner, max_size=3),
+        st.sampled_from([",", ":"]),
+    ),
+    max_leaves=4,
+)
+
+
+@given(NESTED | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_text_breaks_what_reads_it(text: str) -> None:
     """In all four formats, bare and where a call would stand."""
     written = (

@@ -224,3 +224,10 @@ def test_any_value_is_an_id_and_a_task_or_a_clear_mistake(value: Any, keys: tupl
     with suppress(HubRefusal):
         wanted = read_task({keys[-1]: value}, keys, None)
         assert isinstance(wanted, int) or wanted.encode() or value == ""
+
+
+@pytest.mark.parametrize("index", [2**31, -(2**31), 2**62, str(2**31), "9" * 16])
+def test_an_index_that_no_task_can_have_is_a_mistake(index: int | str) -> None:
+    assert read_task({"data_idx": str(2**31 - 1)}, A.task_keys, None) == 2**31 - 1
+    with pytest.raises(HubRefusal, match="the index of a task is expected"):
+        read_task({"data_idx": index}, A.task_keys, None)
