@@ -55,7 +55,12 @@ class StepBody(Sent):
     index: int = Field(ge=0, le=1_000_000_000, examples=[0])
     """The turn, from 0; the same turn again is answered from memory and not played twice."""
     action: Annotated[str, AfterValidator(whole_text)] = Field(examples=["get 2 oak logs"])
-    """Any text; what is no action of the environment gets an observation that says so."""
+    """An action, already read from the policy's text; any other text gets an observation that says so.
+
+    In the call formats it is a call as JSON, in both of them.
+    """
+    is_text: bool = False
+    """The action is the policy's whole text, and the hub reads it in the session's format."""
 
 
 class BatchStep(StepBody):

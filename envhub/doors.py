@@ -44,9 +44,8 @@ def structured_errors(metrics: HubMetrics) -> Middleware:
             return _response(request, HubRefusal("bad_request", str(error)), 400, metrics)
         except web.HTTPClientError as error:
             code = _CODES.get(error.status, "bad_request")
-            return _response(
-                request, HubRefusal(code, f"{request.method}: {error.reason}"), error.status, metrics
-            )
+            told = f"{request.method} {request.path[:80]}: {error.reason}; /docs lists what there is"
+            return _response(request, HubRefusal(code, told), error.status, metrics)
 
     return middleware
 

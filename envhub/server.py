@@ -22,7 +22,7 @@ from envhub.openapi import document
 from envhub.page import docs
 from envhub.pools import Pools
 from envhub.refusal import HubRefusal
-from envhub.session_table import Clock, Outcome, SessionTable
+from envhub.session_table import Clock, Outcome, SessionTable, Step
 from envhub.wire import answer, read_body
 
 SWEEPS_PER_TTL: Final = 4
@@ -61,6 +61,7 @@ class HubServer:
         for endpoint in ENDPOINTS:
             handler = getattr(self, f"_{endpoint.name}")
             self.application.router.add_route(endpoint.method, endpoint.path, handler)
+        self.application.router.add_get("/", self._root)
         self.agentgym.add_routes(self.application)
         self._config, self._clock = config, clock
 
@@ -74,6 +75,9 @@ class HubServer:
             await asyncio.sleep(self._config.session_ttl_s / SWEEPS_PER_TTL)
             await self.agentgym.sweep(self._clock())
             await self.sessions.sweep()
+
+    async def _root(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound("/docs")
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.json_response(document())
@@ -128,12 +132,13 @@ class HubServer:
     async def _step(self, request: web.Request) -> web.Response:
         body = await read_body(request, StepBody)
         session = request.match_info["session"]
-        return answer(request, await self.sessions.step(session, body.index, body.action, owner(request)))
+        result = await self.sessions.step(session, body.index, body.action, owner(request), body.is_text)
+        return answer(request, result)
 
     async def _step_many(self, request: web.Request) -> web.Response:
         """Side by side; one refused step says so in its place and harms none of the others."""
         body = await read_body(request, BatchBody)
-        steps = [(step.session, step.index, step.action) for step in body.steps]
+        steps = [Step(step.session, step.index, step.action, step.is_text) for step in body.steps]
         outcomes = await self.sessions.step_many(steps, owner(request))
         rows = [self._row(step.session, found) for step, found in zip(body.steps, outcomes, strict=True)]
         return answer(request, {"results": rows})

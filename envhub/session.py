@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from common.action_format import CALL_FORMATS
+from common.action_format import CALL_FORMATS, malformed_reply, parse
 from common.calls import read
 from common.errors import ConfigurationError, EnvironmentFault, PreflightError
 from common.trajectory import Record, TaskReference
@@ -35,6 +35,7 @@ class Session:
     def __init__(self, environment: Environment, task: TaskReference, action_format: str) -> None:
         instructions = environment.instructions(action_format)
         environment.task(task.task)
+        self._format = action_format
         self._functions = environment.functions if action_format in CALL_FORMATS else None
         self._episode: Episode = guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
@@ -57,9 +58,11 @@ class Session:
         """What was shown last."""
         return self._last.observation
 
-    def step(self, index: int, action: str) -> StepResult:
+    def step(self, index: int, action: str, *, is_text: bool = False) -> StepResult:
         """Play turn `index` (from 0); the same turn again is answered from memory.
 
+        `is_text`: the action is read from the policy's text in the session's format; where it cannot be, the
+        turn is malformed and nothing happens.
         Refuses with `wrong_index` any other index, and the last one with another action; with `episode_over`
         a new turn after termination.
         """
@@ -71,7 +74,7 @@ class Session:
             )
         if self._last.is_over:
             raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
-        self._last = guarded(lambda: self._play(action))
+        self._last = guarded(lambda: self._read_and_play(action) if is_text else self._play(action))
         self._last_action = action
         self._num_played += 1
         return self._last
@@ -100,6 +103,10 @@ class Session:
         """The world as text for people."""
         return guarded(lambda: self._episode.render())
 
+    def _read_and_play(self, text: str) -> StepResult:
+        action = parse(text, self._format)
+        return self._unread(malformed_reply(self._format)) if action is None else self._play(action)
+
     def _play(self, action: str) -> StepResult:
         """In the call formats an action is a call, and one that means nothing changes nothing."""
         if self._functions is None:
@@ -109,7 +116,7 @@ class Session:
             meant = self._functions.action(call) if call else ""
         except ValueError as mistake:
             return self._unread(str(mistake))
-        return self._episode.step(meant) if meant else self._unread("Could not read the call.")
+        return self._episode.step(meant) if meant else self._unread(malformed_reply(self._format))
 
     def _unread(self, why: str) -> StepResult:
         return StepResult(observation=why, score=self._last.score, is_malformed=True)

@@ -5,12 +5,13 @@ Sessions end when they are closed, when nobody touches them for `session_ttl_s`,
 
 import asyncio
 import difflib
+import itertools
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.trajectory import TaskReference
 from envhub.config import HubConfig
@@ -46,6 +47,15 @@ class _Turn:
     entry: _Entry
     answer: asyncio.Future[Any]
     began: float
+
+
+class Step(NamedTuple):
+    """One turn of one session; `is_text` when the action still stands in the policy's text."""
+
+    session: str
+    turn: int
+    action: str
+    is_text: bool = False
 
 
 class SessionTable:
@@ -127,8 +137,13 @@ class SessionTable:
         self._metrics.session_opened(task.environment)
         return {"session": identity, **opening}
 
-    async def step(self, identity: str, index: int, action: str, owner: str = "") -> dict[str, Any]:
-        """Play turn `index`, after the configured latency; a repeated turn is answered from memory."""
+    async def step(
+        self, identity: str, index: int, action: str, owner: str = "", is_text: bool = False
+    ) -> dict[str, Any]:
+        """Play turn `index`, after the configured latency; a repeated turn is answered from memory.
+
+        `is_text`: the action still stands in the policy's text, in the session's format.
+        """
         entry = self._entry(identity, owner)
         began = time.monotonic()
         if entry.num_waiting >= MAX_WAITING:
@@ -138,12 +153,12 @@ class SessionTable:
             async with entry.lock:
                 if wait_s := self._latency.next_s():
                     await asyncio.sleep(wait_s)
-                return await self._played(self._sent(identity, entry, index, action, began))
+                return await self._played(self._sent(Step(identity, index, action, is_text), entry, began))
         finally:
             entry.num_waiting -= 1
 
-    async def step_many(self, steps: Iterable[tuple[str, int, str]], owner: str = "") -> list[Outcome]:
-        """`step` for each (identity, index, action), side by side; in each place the result or the refusal.
+    async def step_many(self, steps: Iterable[Step | tuple[str, int, str]], owner: str = "") -> list[Outcome]:
+        """`step` for each, side by side; in each place the result or the refusal.
 
         What nothing holds up is sent at once, without a task of its own; those sessions are let go together.
         """
@@ -153,15 +168,15 @@ class SessionTable:
         tasks: dict[int, asyncio.Task[Outcome]] = {}
         async with asyncio.TaskGroup() as group:
             try:
-                for place, (identity, index, action) in enumerate(steps):
-                    entry = self._entries.get(identity)
+                for place, step in enumerate(itertools.starmap(Step, steps)):
+                    entry = self._entries.get(step.session)
                     if entry is None or not self._is_free(entry, owner):
-                        play = self.step(identity, index, action, owner)
+                        play = self.step(step.session, step.turn, step.action, owner, step.is_text)
                         tasks[place] = group.create_task(_outcome(play))
                         continue
                     await entry.lock.acquire()
                     held.append(entry.lock)
-                    turns[place] = self._sent(identity, entry, index, action, began)
+                    turns[place] = self._sent(step, entry, began)
                 outcomes = {place: await _outcome(self._played(turn)) for place, turn in turns.items()}
             finally:
                 for turn in turns.values():
@@ -205,8 +220,9 @@ class SessionTable:
     def _is_free(self, entry: _Entry, owner: str) -> bool:
         return entry.owner == owner and not entry.lock.locked() and not self._config.latency_mean_s
 
-    def _sent(self, identity: str, entry: _Entry, index: int, action: str, began: float) -> _Turn:
-        return _Turn(identity, entry, self._send(identity, entry, "step", index, action), began)
+    def _sent(self, step: Step, entry: _Entry, began: float) -> _Turn:
+        answer = self._send(step.session, entry, "step", step.turn, step.action, step.is_text)
+        return _Turn(step.session, entry, answer, began)
 
     async def _played(self, turn: _Turn) -> dict[str, Any]:
         result: dict[str, Any] = await self._heard(turn.identity, turn.entry, turn.answer)

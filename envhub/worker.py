@@ -122,8 +122,8 @@ class SessionHost:
         self._sessions[identity] = session
         return session.opening.model_dump()
 
-    def _step(self, identity: str, index: int, action: str) -> dict[str, Any]:
-        return dict(self._session(identity).step(index, action))
+    def _step(self, identity: str, index: int, action: str, is_text: bool = False) -> dict[str, Any]:
+        return dict(self._session(identity).step(index, action, is_text=is_text))
 
     def _close(self, identity: str) -> None:
         if session := self._sessions.pop(identity, None):

@@ -86,6 +86,9 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a PronghornError becomes one line on stderr and its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # As with `python -m`: environments of one's own are found in the folder where the command is typed.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         return _dispatch(given)
     except PronghornError as error:

@@ -348,6 +348,7 @@ async def test_the_hub_describes_itself() -> None:
         _, description = await browse("GET", "/openapi.json")
         assert "/v1/sessions/{session}/step" in description["paths"]
         assert "guess_number" in await browse.text("/docs")
+        assert "guess_number" in await browse.text("/")
         _, row = await browse("GET", "/v1/environments/guess_number")
         assert (row["num_train"], row["has_expert"]) == (80, True)
         assert (await browse("GET", "/v1/environments/guess_number/indexed/81"))[1]["split"] == "test"
@@ -359,3 +360,31 @@ async def test_the_hub_describes_itself() -> None:
         session = await browse.open()
         assert await refused(404, "GET", f"/v1/sessions/{session}/picture") == "no_picture"
         assert (await browse("GET", f"/v1/sessions/{session}/detail"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("action_format", "text", "unread"),
+    [
+        ("plain", "guess 5\n", "guess 5\nguess 6"),
+        ("react", "Thought: low.\nAction: guess 5", "guess 5"),
+        (
+            "function_calling",
+            '{"thought": "", "function_name": "guess", "arguments": {"number": 5}}',
+            "guess 5",
+        ),
+        ("code_as_action", "```python\n# low\nguess(5)\n```", "guess(5)"),
+    ],
+)
+async def test_the_hub_reads_the_policys_text_when_it_is_asked_to(
+    action_format: str, text: str, unread: str
+) -> None:
+    async with hub() as (_, browse):
+        session = await browse.open(action_format=action_format)
+        path = f"/v1/sessions/{session}/step"
+        status, result = await browse("POST", path, {"index": 0, "action": unread, "is_text": True})
+        assert (status, result["is_malformed"]) == (200, True)
+        status, result = await browse("POST", path, {"index": 1, "action": text, "is_text": True})
+        assert (status, result["is_malformed"]) == (200, False)
+        batch = {"steps": [{"session": session, "index": 2, "action": text, "is_text": True}]}
+        _, answer = await browse("POST", "/v1/step", batch)
+        assert not answer["results"][0]["is_malformed"]
