@@ -39,6 +39,8 @@ def fitting(
         case "array":
             items = fitting(schema["items"], definitions, known)
             return st.lists(items, min_size=schema.get("minItems", 0), max_size=4)
+        case "boolean":
+            return st.booleans()
         case "integer":
             return st.integers(schema.get("minimum", -(2**63)), schema.get("maximum", 2**63 - 1))
         case "string":
