@@ -5,12 +5,12 @@ The package itself is never imported by this: that would make folders and pull i
 
 import importlib.util
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from common.errors import PreflightError
+from envhub.packages import needs
 
 VERSION = "0.4.2"
 """The version whose floor plans the generated games are made of; another would give other games."""
@@ -20,12 +20,7 @@ _INSTALL = f"pip install --no-deps alfworld=={VERSION}"
 
 def check() -> None:
     """PreflightError, with the command that helps, unless the right version is installed."""
-    try:
-        found = metadata.version("alfworld")
-    except metadata.PackageNotFoundError:
-        found = "not installed"
-    if found != VERSION:
-        raise PreflightError(f"alfworld {found}: needed is {VERSION}; run: {_INSTALL}")
+    needs("alfworld", VERSION, install=_INSTALL)
 
 
 @cache

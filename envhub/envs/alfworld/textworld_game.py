@@ -12,21 +12,24 @@ from envhub.envs.alfworld import package
 from envhub.envs.alfworld.commands import Command, command
 from envhub.envs.alfworld.game import Game, GameFile
 from envhub.envs.alfworld.state import State
+from envhub.packages import needs
 
-_NEEDED = ("textworld", "fast_downward", "jericho")
+VERSION = "1.7.0"
+"""Of TextWorld."""
+_INSTALL = f"pip install alfworld=={package.VERSION} textworld=={VERSION}"
+_NEEDED = ("fast_downward", "jericho")
 _BANNER_END = "\n\n"
 _FREE: list[Any] = []
 """Engines that no game uses. Each holds a copy of the planner's library, which cannot be unloaded."""
 
 
 def check() -> None:
-    """PreflightError, with the command that helps, when TextWorld is missing; imports nothing."""
+    """PreflightError, with the command that helps, when TextWorld is missing or another; imports nothing."""
     package.check()
+    needs("textworld", VERSION, install=_INSTALL)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise PreflightError(
-            f"{', '.join(missing)} not installed; run: pip install alfworld=={package.VERSION} (compiles C++)"
-        )
+        raise PreflightError(f"{', '.join(missing)} not installed; run: {_INSTALL} (compiles C++)")
 
 
 class TextWorldGame(Game):

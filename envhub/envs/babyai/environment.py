@@ -1,19 +1,19 @@
 """`babyai`: reach a goal given in words in a building of rooms; the levels of the package `minigrid`."""
 
-import importlib.util
 from typing import TYPE_CHECKING, Final
 
-from common.errors import PreflightError
 from envhub.environment import Environment, out_of_range, prompt_words, unknown_task
 from envhub.envs.babyai import levels, text
 from envhub.envs.babyai.view import COLORS, DOOR_STATES, TYPES
 from envhub.instructions import instructions
+from envhub.packages import needs
 from envhub.task import Split, Task
 
 if TYPE_CHECKING:
     from envhub.envs.babyai.episode import BabyAIEpisode
 
-PACKAGE: Final = "minigrid==3.2.0"
+VERSION: Final = "3.2.0"
+"""Of `minigrid`: another one would build other rooms from the same seeds."""
 _EXAMPLE: Final = "BabyAI-GoToObj-v0-seed17"
 
 # Every sentence and word of missions, observations and the expert, without what they fill in.
@@ -34,13 +34,13 @@ class BabyAI(Environment):
     name = "babyai"
     horizon = 200
     functions = text.FUNCTIONS
-    source = "levels of minigrid 3.2.0 by the Farama Foundation, Apache-2.0"
+    source = (
+        f"levels of minigrid {VERSION} by the Farama Foundation (Apache-2.0 by its LICENSE file, MIT by its "
+        "metadata)"
+    )
 
     def __init__(self) -> None:
-        if importlib.util.find_spec("minigrid") is None:
-            raise PreflightError(
-                f"environment babyai: the package minigrid is missing; pip install {PACKAGE}"
-            )
+        needs("minigrid", VERSION)
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """The 40 levels with 50 seeds for training and 5 for testing, without those of `excluded.txt`."""

