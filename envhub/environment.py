@@ -16,6 +16,8 @@ from envhub.task import SPLITS, Split, Task, checked_split
 _MARKS = (
     """Thought: Action: ```python # ```"" {"thought": "", "function_name": "", "arguments": {}} (=,) ''"""
 )
+_MAX_COMPARED = 200
+"""Characters of a name, as many as a task's may have; to compare longer ones takes long."""
 _WORD = re.compile(r"\n|[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]")
 
 
@@ -185,7 +187,7 @@ def prompt_words(environment: Environment, texts: Iterable[str] = ()) -> set[str
 
 def unknown_task(environment: str, task: str, example: str, near: Iterable[str] = ()) -> ConfigurationError:
     """The error for a task name that the environment does not have; tells the closest of the names `near`."""
-    close = difflib.get_close_matches(task, near, n=3, cutoff=0.6) or [example]
+    close = difflib.get_close_matches(task[:_MAX_COMPARED], near, n=3, cutoff=0.6) or [example]
     return ConfigurationError(
         f"task = {task[:80]!r}: environment {environment} has no such task; one is "
         + " or ".join(repr(name) for name in close)
@@ -194,4 +196,11 @@ def unknown_task(environment: str, task: str, example: str, near: Iterable[str] 
 
 def out_of_range(environment: str, index: int, count: int) -> ConfigurationError:
     """The error for an index that no task has."""
-    return ConfigurationError(f"index = {index}: environment {environment} has the tasks 0 to {count - 1}")
+    return ConfigurationError(
+        f"index = {spelled(index)}: environment {environment} has the tasks 0 to {count - 1}"
+    )
+
+
+def spelled(index: int) -> str:
+    """A number as a message shows it: Python refuses to write one of thousands of digits."""
+    return str(index) if index.bit_length() <= 128 else f"a number of {index.bit_length()} bits"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigurationError
+from envhub.environment import spelled
 from envhub.envs.alfworld import package
 from envhub.envs.alfworld.game import GameFile, described, loaded
 from envhub.envs.alfworld.games import NUM_TRAIN
@@ -105,7 +106,9 @@ class Originals:
         name = self._numbers.get(index)
         if name is None:
             first, last = min(self._numbers), max(self._numbers)
-            raise ConfigurationError(f"index = {index}: the mappings have numbers from {first} to {last}")
+            raise ConfigurationError(
+                f"index = {spelled(index)}: the mappings have numbers from {first} to {last}"
+            )
         found = self.find(name)
         if found is None:
             raise ConfigurationError(f"index = {index}: means {name}, which is not below {DATA}/json_2.1.1")
