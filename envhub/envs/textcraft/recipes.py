@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+MAX_LAYERS = 60
+"""Recipes upon recipes: each layer takes several calls of Python's stack, here and in the expert."""
+
 
 @dataclass(frozen=True, order=True)
 class Ingredient:
@@ -28,7 +31,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RecipeBook:
-    """Every recipe of a world; ValueError when an item would be needed to make itself.
+    """Every recipe of a world; ValueError when an item would be needed to make itself, and for one that
+    stands upon more than `MAX_LAYERS` others.
 
     An item that some recipe makes can only be crafted; an item that recipes only use can be fetched.
     A group can be neither: it is asked for by name and satisfied by any one of its members.
@@ -70,14 +74,24 @@ class RecipeBook:
     def _depths(self) -> dict[str, int]:
         return {}
 
+    @cached_property
+    def _above(self) -> list[str]:
+        """What is being measured, each an ingredient of the one before it."""
+        return []
+
     def depth(self, name: str) -> int:
         """Layers of crafting below an item or group by its shallowest recipe; 0 for what can be fetched."""
         known = self._depths.get(name)
         if known == -1:
-            raise ValueError(f"{name}: its recipes form a circle")
+            raise ValueError(f"{name[:60]}: its recipes form a circle")
         if known is None:
             self._depths[name] = -1
-            known = self._measure(name)
+            self._above.append(name)
+            # What has been measured before counts in the sum alone.
+            known = self._measure(name) if len(self._above) <= MAX_LAYERS + 1 else MAX_LAYERS + 1
+            if known > MAX_LAYERS:
+                raise ValueError(f"{name[:60]}: more than {MAX_LAYERS} layers of recipes")
+            self._above.pop()
             self._depths[name] = known
         return known
 
