@@ -1,6 +1,7 @@
 """Mazes: the original's numbers and sentences, generated mazes that can be walked, and grids from files."""
 
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 from common.errors import ConfigurationError
 from envhub import registry
 from envhub.envs.maze import lmrl
-from envhub.envs.maze.environment import MAX_SIZE, MIN_SIZE, Maze, generated
+from envhub.envs.maze.environment import (
+    FIRST_TEST_NUMBER,
+    MAX_SIZE,
+    MIN_SIZE,
+    NUM_TEST,
+    NUM_TRAIN,
+    SIZES,
+    SKIPPED,
+    Maze,
+    generated,
+)
 from envhub.envs.maze.generators import depth_first, prim
 from envhub.envs.maze.grid import Grid
 from envhub.envs.maze.imported import MazeGrids, read_mazes
@@ -68,6 +79,19 @@ def test_generated_mazes_of_any_odd_size_have_names() -> None:
     ):
         with pytest.raises(ConfigurationError, match="no such task"):
             MAZE.task(name)
+
+
+def test_no_test_maze_has_the_walls_of_a_training_maze() -> None:
+    listed = {split: {task.name for task in MAZE.tasks(split)} for split in ("train", "test")}
+    for size in SIZES:
+        trained = {generated(size, size, number, True).grid for number in range(NUM_TRAIN)}
+        numbers = range(FIRST_TEST_NUMBER, FIRST_TEST_NUMBER + NUM_TEST + len(SKIPPED.get(size, ())))
+        known = [n for n in numbers if generated(size, size, n, True).grid in trained]
+        assert tuple(known) == SKIPPED.get(size, ())
+        for kind in ("full", "partial"):
+            tested = {f"{kind}-{size}x{size}-{n:06d}" for n in numbers if n not in known}
+            assert tested == {n for n in listed["test"] if n.startswith(f"{kind}-{size}x")}
+            assert f"{kind}-{size}x{size}-{NUM_TRAIN - 1:06d}" in listed["train"]
 
 
 def test_the_sentences_are_the_original_ones() -> None:
@@ -228,12 +252,27 @@ def test_grids_of_a_file_are_mazes(drawn: Path) -> None:
         ("111", "line 1: the maze has 0 goals"),
         ("1G1", "line 1: no free cell reaches the goal"),
         ("000\nS1G\n111\n1S1", "line 4: no way leads from S at 3, 1"),
+        ("10S\n111", "line 1: S at 0, 2 is the goal itself"),
         ("0" * 100, "line 1: more than 99 rows or columns"),
     ],
 )
 def test_a_bad_drawing_names_its_line(text: str, mistake: str) -> None:
     with pytest.raises(ConfigurationError, match=mistake):
         read_mazes(text)
+
+
+def test_a_file_with_very_many_starts_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="117600 tasks; allowed are 100000; mark the starts with S"):
+        read_mazes("\n\n".join(["\n".join(["0" * 99] * 99)] * 6))
+
+
+def test_a_large_maze_with_every_cell_a_start_is_read_at_once(tmp_path: Path) -> None:
+    (tmp_path / "large.txt").write_text("\n".join(["0" * 60] * 60))
+    started = time.process_time()
+    grids = MazeGrids(str(tmp_path / "large.txt"))
+    assert (len(grids.tasks("train")) + len(grids.tasks("test")), grids.horizon) == (2 * 3599, 2 * 118)
+    # A walk through all cells for each of them takes a minute and more.
+    assert time.process_time() - started < 10
 
 
 def test_a_file_that_is_no_text_is_a_clear_mistake(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from envhub.task import SPLITS, Split, Task, checked_split
 MAX_SIDE = 99
 """The most rows and columns of a maze in a file."""
 MAX_BYTES = 4_000_000
+MAX_TASKS = 100_000
+"""Of a file: where no S is marked every free cell is a start, twice."""
 
 _TEST_SHARE = 5
 """One task of so many is for the test split."""
@@ -42,8 +44,8 @@ class MazeGrids(Environment):
         self.source = f"mazes of the file {Path(file).name}"
         self._mazes = read_mazes(_text(file))
         self._tasks = self._named()
+        self._longest = max(_longest(*maze) for maze in self._mazes)
         self._max_side = max(max(maze[0].height, maze[0].width) for maze in self._mazes)
-        self._longest = max(grid.distances(goal)[s] for grid, goal, starts in self._mazes for s in starts)
 
     @property
     def name(self) -> str:
@@ -120,6 +122,11 @@ def read_mazes(text: str) -> list[tuple[Grid, Cell, tuple[Cell, ...]]]:
         elif block:
             mazes.append(_maze(block))
             block = []
+    num_tasks = 2 * sum(len(starts) for _, _, starts in mazes)
+    if num_tasks > MAX_TASKS:
+        raise ConfigurationError(
+            f"maze_grid: {num_tasks} tasks; allowed are {MAX_TASKS}; mark the starts with S"
+        )
     if not mazes:
         raise ConfigurationError("maze_grid: the file has no maze; write rows of 0 (free) and 1 (wall)")
     return mazes
@@ -147,6 +154,11 @@ def _maze(block: list[tuple[int, str]]) -> tuple[Grid, Cell, tuple[Cell, ...]]:
 def _starts(grid: Grid, goal: Cell, marked: tuple[Cell, ...], first: int) -> tuple[Cell, ...]:
     reaching = grid.distances(goal)
     for cell in marked:
+        if cell == goal:
+            raise ConfigurationError(
+                f"maze_grid: line {first + cell[0]}: S at {cell[0]}, {cell[1]} is the goal itself; mark a G "
+                "elsewhere"
+            )
         if cell not in reaching:
             raise ConfigurationError(
                 f"maze_grid: line {first + cell[0]}: no way leads from S at {cell[0]}, {cell[1]} to the goal"
@@ -155,6 +167,12 @@ def _starts(grid: Grid, goal: Cell, marked: tuple[Cell, ...], first: int) -> tup
     if not starts:
         raise ConfigurationError(f"maze_grid: line {first}: no free cell reaches the goal")
     return starts
+
+
+def _longest(grid: Grid, goal: Cell, starts: tuple[Cell, ...]) -> int:
+    """Of the shortest ways from the starts."""
+    distances = grid.distances(goal)
+    return max(distances[start] for start in starts)
 
 
 def _marked(rows: list[str], mark: str) -> tuple[Cell, ...]:
