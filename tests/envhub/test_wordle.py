@@ -13,7 +13,7 @@ from envhub.envs.wordle.environment import Wordle
 from envhub.envs.wordle.episode import WordleEpisode
 from envhub.envs.wordle.expert import Solver
 from envhub.envs.wordle.lists import shipped
-from envhub.envs.wordle.texts import spell, thought
+from envhub.envs.wordle.texts import MAX_TURNS, spell, thought
 from envhub.task import SPLITS, Task, checked_split
 
 BOTH: tuple[Rules, ...] = ("lmrl", "nyt")
@@ -133,6 +133,34 @@ def test_a_word_that_is_not_listed_costs_a_try_and_tells_nothing() -> None:
     assert episode.step("tribe").observation == "invalid word"  # a word of the newspaper's list alone
 
 
+def test_by_the_newspapers_rules_a_word_that_is_not_listed_costs_no_try() -> None:
+    episode = wordle().reset("nyt-000003", 0)
+    before = episode.detail()
+    result = episode.step("z z z z z")
+    assert (result.observation, result.is_malformed, result.reward) == ("Not in word list", False, 0.0)
+    assert episode.detail() == before
+    assert before["tries_left"] == TRIES
+
+
+@pytest.mark.parametrize("text", ["z z z z z", "no guess"])
+def test_a_game_of_texts_that_cost_no_try_is_cut(text: str) -> None:
+    episode = wordle().reset("nyt-000003", 0)
+    results = [episode.step(text) for _ in range(MAX_TURNS)]
+    assert [result.is_truncated for result in results] == [False] * (MAX_TURNS - 1) + [True]
+    assert not any(result.is_terminated or result.is_success for result in results)
+    after = episode.step("t r i b e")
+    assert (after.is_truncated, after.is_success, after.reward) == (True, False, 0.0)
+    assert after.observation == results[-1].observation
+
+
+def test_the_word_on_the_last_turn_wins() -> None:
+    episode = wordle().reset("nyt-000003", 0)
+    for _ in range(MAX_TURNS - 1):
+        episode.step("zzzzz")
+    result = episode.step("tribe")
+    assert (result.is_success, result.is_terminated, result.is_truncated) == (True, True, False)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -209,7 +237,9 @@ def test_a_thought_tells_what_the_answers_say() -> None:
 def test_the_first_observation_lists_the_forty_words_but_not_the_many() -> None:
     few, many = (wordle().reset(name, 0).observation for name in ("lmrl-000000", "nyt-000000"))
     assert ", ".join(map(spell, wordle().game_words)) in few
-    assert many.endswith("The list has 2280 English words.")
+    assert "The list has 2280 English words. Any of them may be hidden, and no others may be guessed" in many
+    assert "answered with invalid word and costs a try" in few
+    assert "answered with Not in word list and costs no try" in many
 
 
 def test_all_words_still_fit_before_the_first_guess() -> None:
@@ -244,6 +274,11 @@ def test_agentgyms_own_numbers_are_in_no_listed_split() -> None:
     assert not {task.name for task in listed()} & {environment.indexed(number).name for number in range(980)}
     assert environment.task("lmrl-899999").split == "train"
     assert environment.task("lmrl-900000").split == "test"
+
+
+def test_agentgyms_own_numbers_are_for_testing() -> None:
+    assert {wordle().indexed(number).split for number in (0, 5, 979, 999)} == {"test"}
+    assert wordle().task("lmrl-001000").split == "train"
 
 
 @pytest.mark.parametrize("name", ["nyt-002280", "nyt-3", "lmrl-", "tribe", "wordle_-1", "lmrl-00000\uff15"])

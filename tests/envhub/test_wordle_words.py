@@ -8,7 +8,7 @@ import pytest
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.envs.wordle.environment import Wordle
-from envhub.envs.wordle.lists import MAX_WORDS, by_hash, read_words, shipped
+from envhub.envs.wordle.lists import MAX_ALLOWED, MAX_WORDS, by_hash, read_words, shipped
 
 FOLDER = Path(registry.__file__).parent / "envs" / "wordle"
 
@@ -51,6 +51,31 @@ def test_a_persons_words_are_an_environment_for_both_rules(tmp_path: Path) -> No
         assert result.is_success
     said = environment.reset("lmrl-000000", 0).observation
     assert said.endswith("s h i r e, s t o n e, b r i b e, t r i b e.")
+
+
+def test_more_words_may_be_guessed_than_are_hidden_by_the_newspapers_rules(tmp_path: Path) -> None:
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    many = [f"qz{a}{b}{c}" for a in alphabet for b in alphabet for c in alphabet][:15_000]
+    (tmp_path / "answers.txt").write_text("shire\nstone\nbribe\ntribe\n")
+    (tmp_path / "guesses.txt").write_text("\n".join(["tribe", *many, "rebut"]))
+    environment = registry.environment(f"wordle_words:{tmp_path}/answers.txt,{tmp_path}/guesses.txt")
+    assert isinstance(environment, Wordle)
+    hidden = {}
+    for number in range(4):
+        episode = environment.reset(f"nyt-{number:06d}", 0)
+        assert "Any of them may be hidden, and 15001 more may be guessed." in episode.observation
+        hidden[episode.render().partition("Hidden: ")[2][:9].replace(" ", "")] = episode
+    assert set(hidden) == {"shire", "stone", "bribe", "tribe"}
+    assert hidden["tribe"].step("rebut").observation == "y y y b y"
+    assert hidden["tribe"].detail()["filtered_vocab"] == ["tribe"]
+    assert hidden["tribe"].detail()["tries_left"] == 5
+    assert hidden["stone"].step("qzaaa").observation == "b b b b b"
+    assert hidden["stone"].step("zzzzz").observation == "Not in word list"
+    assert environment.reset("lmrl-000000", 0).step("rebut").observation == "invalid word"
+
+
+def test_so_many_guesses_may_be_named() -> None:
+    assert MAX_ALLOWED >= 15_000
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,13 @@ class Lexicon:
     """Words that may be guessed and hidden, in a fixed order, and what each guess answers for each of them.
 
     The answers are worked out when they are asked for, a row of all hidden words at a time, and kept.
+    `allowed` are more words that may be guessed and are never hidden; the expert does without them.
     """
 
-    def __init__(self, words: tuple[str, ...], rules: Rules) -> None:
+    def __init__(self, words: tuple[str, ...], rules: Rules, allowed: frozenset[str] = frozenset()) -> None:
         self.words = words
         self.rules = rules
+        self.allowed = allowed
         self.index = {word: index for index, word in enumerate(words)}
         # [places, words]: a place of all words lies together in memory.
         self._letters = np.array([list(word.encode()) for word in words], dtype=np.uint8).T.copy()
@@ -72,6 +74,12 @@ class Lexicon:
             is_known[guess] = True
         row: Codes = table[guess]
         return row
+
+    def answers_to(self, word: str) -> Codes | None:
+        """The same for a word; None for one that is not to be guessed."""
+        if word in self.index:
+            return self.answers(self.index[word])
+        return self._row(word) if word in self.allowed else None
 
     @cached_property
     def table(self) -> Codes:

@@ -2,10 +2,12 @@
 
     wordle                 Pronghorn's own words
     wordle_words:FILE      a person's own, one a line, for both rules
+    wordle_words:ANSWERS,GUESSES    by the newspaper's rules more words may be guessed than are hidden
 
 The rules are a task's kind. `lmrl`, as AgentGym serves it: 40 words, none of them fixed; every guess is
 compared with one drawn anew from the words that fit all answers so far, by a generator seeded with the task's
 number. That is as hard as a fixed word drawn at random. `nyt`, the newspaper's: the task fixes one of 2,280.
+The newspaper takes many more words than it hides; Pronghorn's list has those alone that may be hidden.
 """
 
 import re
@@ -18,17 +20,17 @@ from envhub.environment import Environment, out_of_range, prompt_words, unknown_
 from envhub.envs.wordle.engine import Lexicon, Rules
 from envhub.envs.wordle.episode import WordleEpisode
 from envhub.envs.wordle.lists import by_hash, imported, shipped
-from envhub.envs.wordle.texts import FUNCTIONS, INVALID, REFUSAL, RULES, THOUGHTS, opening
+from envhub.envs.wordle.texts import FUNCTIONS, INVALID, REFUSAL, RULES, THOUGHTS, UNLISTED, opening
 from envhub.instructions import instructions
 from envhub.task import Split, Task
 
 TEST_SHARE = 0.1
 """Of the newspaper's words."""
 FIRST_LMRL = {"train": 1000, "test": 900_000}
-"""The first listed number: those below 1,000 are AgentGym's, its evaluation's among them."""
+"""The first listed number: those below 1,000 are AgentGym's, its evaluation's among them, and for testing."""
 NUM_LMRL = {"train": 2000, "test": 200}
 MAX_LMRL = 10**18
-"""Every number below is a task of the rules `lmrl`, listed or not; from 900,000 on of the test split."""
+"""Every number below is a task of the rules `lmrl`, listed or not; 1,000 to 899,999 are training tasks."""
 
 _NAME = re.compile(r"(lmrl|nyt)-([0-9]{6,18})")
 _NUMBERED = re.compile(r"(?:lmrlgym_)?wordle_([0-9]{1,18})")
@@ -47,7 +49,9 @@ class Wordle(Environment):
     def __init__(self, file: str = "") -> None:
         self._file = file
         rules: tuple[Rules, ...] = ("lmrl", "nyt")
-        self._lexicons = {r: imported(Path(file), r) if file else shipped(r) for r in rules}
+        answers, _, guesses = file.partition(",")
+        more = Path(guesses) if guesses else None
+        self._lexicons = {r: imported(Path(answers), r, more) if file else shipped(r) for r in rules}
         if file:
             self.source = "words of a file; their licence is their owner's"
 
@@ -95,9 +99,9 @@ class Wordle(Environment):
 
     def vocabulary(self) -> tuple[str, ...]:
         """The words of the texts, and the letters."""
-        openings = [opening(lexicon.words, rules) for rules, lexicon in self._lexicons.items()]
+        openings = [opening(lexicon) for lexicon in self._lexicons.values()]
         letters = " ".join("abcdefghijklmnopqrstuvwxyz")
-        return tuple(sorted(prompt_words(self, [*openings, INVALID, REFUSAL, THOUGHTS, letters])))
+        return tuple(sorted(prompt_words(self, [*openings, INVALID, UNLISTED, REFUSAL, THOUGHTS, letters])))
 
 
 @cache
@@ -114,7 +118,7 @@ def _tasks(num_words: int, split: Split) -> tuple[Task, ...]:
 
 
 def _lmrl(number: int) -> Task:
-    split: Split = "train" if number < FIRST_LMRL["test"] else "test"
+    split: Split = "train" if FIRST_LMRL["train"] <= number < FIRST_LMRL["test"] else "test"
     return Task(name=f"lmrl-{number:06d}", split=split, kind="lmrl")
 
 

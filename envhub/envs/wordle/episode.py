@@ -10,7 +10,7 @@ import numpy as np
 from envhub.environment import Episode, ExpertMove, StepResult
 from envhub.envs.wordle.engine import ALL_GREEN, TRIES, Indices, Lexicon, decode
 from envhub.envs.wordle.expert import Solver
-from envhub.envs.wordle.texts import INVALID, REFUSAL, opening, spell, thought
+from envhub.envs.wordle.texts import INVALID, MAX_TURNS, REFUSAL, UNLISTED, opening, spell, thought
 
 MAX_HINTS = 20
 _GUESS = re.compile(r"[a-z](?: ?[a-z]){4}")
@@ -19,9 +19,11 @@ _LONGEST = 200
 
 
 class WordleEpisode(Episode):
-    """Six tries; reward 1 for the word, 0 before and without it. A word that is not listed costs a try.
+    """Six tries; reward 1 for the word, 0 before and without it. A word that is not listed costs a try by
+    the rules `lmrl` and none by `nyt`.
 
-    Any text but five letters is malformed and costs none. `hidden` is the hidden word, or a generator that
+    Any text but five letters is malformed and costs none. After `MAX_TURNS` texts of any sort the game is
+    cut. `hidden` is the hidden word, or a generator that
     draws one anew at every guess from the words that fit all answers so far.
     """
 
@@ -31,8 +33,9 @@ class WordleEpisode(Episode):
         self._fitting: Indices = np.arange(len(lexicon.words))
         self._guesses: list[tuple[str, str]] = []
         self._tries_left = TRIES
+        self._turns = 0
         self._is_won = False
-        self._observation = opening(lexicon.words, lexicon.rules)
+        self._observation = opening(lexicon)
 
     @property
     def observation(self) -> str:
@@ -45,11 +48,13 @@ class WordleEpisode(Episode):
         text = " ".join(action[:_LONGEST].split()).lower()
         is_guess = action.isascii() and len(action) <= _LONGEST and _GUESS.fullmatch(text) is not None
         if not was_over:
+            self._turns += 1
             self._observation = self._answer(text.replace(" ", "")) if is_guess else REFUSAL
         return StepResult(
             observation=self._observation,
             reward=float(self._is_won and not was_over),
-            is_terminated=self._is_over,
+            is_terminated=self._is_decided,
+            is_truncated=self._is_over and not self._is_decided,
             is_success=self._is_won,
             score=float(self._is_won),
             is_malformed=not is_guess and not was_over,
@@ -86,15 +91,20 @@ class WordleEpisode(Episode):
         }
 
     @property
-    def _is_over(self) -> bool:
+    def _is_decided(self) -> bool:
         return self._is_won or self._tries_left == 0
 
+    @property
+    def _is_over(self) -> bool:
+        return self._is_decided or self._turns >= MAX_TURNS
+
     def _answer(self, word: str) -> str:
+        answers = self._lexicon.answers_to(word)
+        if answers is None and self._lexicon.rules == "nyt":
+            return UNLISTED
         self._tries_left -= 1
-        guess = self._lexicon.index.get(word)
-        if guess is None:
+        if answers is None:
             return INVALID
-        answers = self._lexicon.answers(guess)
         hidden = self._hidden if isinstance(self._hidden, int) else self._hidden.choice(self._fitting)
         code = answers[hidden]
         self._fitting = self._fitting[answers[self._fitting] == code]

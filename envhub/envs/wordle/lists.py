@@ -10,7 +10,9 @@ from common.errors import ConfigurationError, PreflightError
 from envhub.envs.wordle.engine import Lexicon, Rules
 
 MAX_WORDS: Final = 5000
-"""Of a person's file: the expert keeps a table of every guess and hidden word, 25 MB at most."""
+"""Of a person's file of words that may be hidden: the expert keeps a table of every pair, 25 MB at most."""
+MAX_ALLOWED: Final = 20_000
+"""Of a person's file of words that may be guessed beside them."""
 
 _WORD = re.compile(r"[a-z](?: ?[a-z]){4}")
 _SHIPPED: Final = {"lmrl": "game_words.txt", "nyt": "words.txt"}
@@ -23,16 +25,18 @@ def shipped(rules: Rules) -> Lexicon:
 
 
 @cache
-def imported(file: Path, rules: Rules) -> Lexicon:
-    """A person's words for these rules, in the order of the file."""
-    return Lexicon(read_words(file), rules)
+def imported(file: Path, rules: Rules, guesses: Path | None = None) -> Lexicon:
+    """A person's words for these rules, in the order of the file; `guesses` may be guessed too, by `nyt`."""
+    allowed = read_words(guesses, MAX_ALLOWED) if guesses and rules == "nyt" else ()
+    words = read_words(file)
+    return Lexicon(words, rules, frozenset(allowed) - frozenset(words))
 
 
-def read_words(file: Path) -> tuple[str, ...]:
+def read_words(file: Path, most: int = MAX_WORDS) -> tuple[str, ...]:
     """One word a line, `shire` or `s h i r e`; empty lines are passed over.
 
     PreflightError when there is no such file. ConfigurationError, with the line, for what is no word of five
-    letters from a to z or has come before; and for fewer than 2 or more than `MAX_WORDS` words.
+    letters from a to z or has come before; and for fewer than 2 or more than `most` words.
     """
     if not file.is_file():
         raise PreflightError(
@@ -52,8 +56,11 @@ def read_words(file: Path) -> tuple[str, ...]:
             )
         if word:
             found[word] = number
-    if not 2 <= len(found) <= MAX_WORDS:
-        raise ConfigurationError(f"words: {len(found)} words; allowed are 2 to {MAX_WORDS}")
+    if not 2 <= len(found) <= most:
+        raise ConfigurationError(
+            f"words {file.name}: {len(found)} words; allowed are 2 to {most} "
+            f"({MAX_WORDS} that may be hidden; wordle_words:ANSWERS,GUESSES takes {MAX_ALLOWED} guesses more)"
+        )
     return tuple(found)
 
 

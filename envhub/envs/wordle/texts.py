@@ -2,15 +2,18 @@
 
 from typing import Final
 
-from envhub.envs.wordle.engine import LETTERS, TRIES, Rules
+from envhub.envs.wordle.engine import LETTERS, TRIES, Lexicon
 from envhub.functions import Function, Functions, Parameter
 
+MAX_TURNS: Final = 30
+"""Texts of any sort: what costs no try could go on for ever."""
 RULES: Final = f"""Find a hidden word of five letters in {TRIES} tries.
 The answer to a guess marks its five letters in order.
 g: the hidden word has this letter at this place.
 y: the hidden word has this letter at another place.
 b: neither of them.
-A guess that is not in the list of words is answered with invalid word, and costs a try too."""
+What happens to a guess that is not in the list of words is told at the beginning.
+After {MAX_TURNS} texts, guesses or not, the game is over."""
 
 FUNCTIONS: Final = Functions(
     Function(
@@ -21,14 +24,19 @@ FUNCTIONS: Final = Functions(
     )
 )
 INVALID: Final = "invalid word"
+"""By the rules `lmrl`; costs a try."""
+UNLISTED: Final = "Not in word list"
+"""By the newspaper's; costs none."""
 REFUSAL: Final = "Not a guess. Write five letters with spaces between, such as s h i r e"
 
 MAX_LISTED: Final = 100
 """Lists of so many words are shown in the first observation."""
 
-_OPENING: Final = {
-    "lmrl": "A letter is marked y whenever the hidden word has it elsewhere, however often you write it.",
-    "nyt": "A letter that you write twice is marked g or y twice only if the hidden word has it twice.",
+_OPENING: Final[dict[str, str]] = {
+    "lmrl": "A letter is marked y whenever the hidden word has it elsewhere, however often you write it. "
+    f"A guess that is not in the list is answered with {INVALID} and costs a try too.",
+    "nyt": "A letter that you write twice is marked g or y twice only if the hidden word has it twice. "
+    f"A guess that is not in the list is answered with {UNLISTED} and costs no try.",
 }
 _LEFT: Final = {1: "One word fits.", 2: "Two words fit."}
 _FEW: Final = 10
@@ -39,14 +47,24 @@ def spell(word: str) -> str:
     return " ".join(word)
 
 
-def opening(words: tuple[str, ...], rules: Rules) -> str:
+def opening(lexicon: Lexicon) -> str:
     """The first observation: the rules that hold, and the words or their number."""
+    words = lexicon.words
     shown = (
         f"The words of the list: {', '.join(map(spell, words))}."
         if len(words) <= MAX_LISTED
         else f"The list has {len(words)} English words."
     )
-    return f"Let's start Wordle! {_OPENING[rules]}\n{shown}"
+    if lexicon.rules == "nyt":
+        shown += f" {_more(len(lexicon.allowed))}"
+    return f"Let's start Wordle! {_OPENING[lexicon.rules]}\n{shown}"
+
+
+def _more(num_allowed: int) -> str:
+    """What may be guessed beside the words that may be hidden: the newspaper takes thousands of words."""
+    if num_allowed:
+        return f"Any of them may be hidden, and {num_allowed} more may be guessed."
+    return "Any of them may be hidden, and no others may be guessed, unlike in the newspaper."
 
 
 def thought(guesses: list[tuple[str, str]], num_fitting: int) -> str:
