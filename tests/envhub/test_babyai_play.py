@@ -9,7 +9,7 @@ import pytest
 from envhub.environment import StepResult
 from envhub.envs.babyai import levels
 from envhub.envs.babyai.environment import BabyAI
-from envhub.envs.babyai.exclusions import is_won, lost
+from envhub.envs.babyai.exclusions import doubled, is_won, lost
 
 pytest.importorskip("minigrid")
 
@@ -158,3 +158,13 @@ def test_every_level_can_be_begun(environment: BabyAI) -> None:
         episode = environment.reset(levels.task_name(level, 5), 0)
         assert episode.detail()["max_steps"] > 0
         assert episode.actions()[:2] == ("turn left", "turn right")
+
+
+def test_a_test_task_that_is_a_training_task_by_another_seed_is_left_out(environment: BabyAI) -> None:
+    train, test = (
+        [levels.task_name(*one) for one in levels.candidates(split) if one[0] == "BabyAI-OpenRedDoor-v0"]
+        for split in ("train", "test")
+    )
+    assert list(doubled(environment, test, train)) == ["BabyAI-OpenRedDoor-v0-seed1"]
+    assert "BabyAI-OpenRedDoor-v0-seed1" in levels.excluded()
+    assert "Apache-2.0 by its LICENSE file, MIT by its metadata" in environment.source

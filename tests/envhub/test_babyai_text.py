@@ -140,6 +140,8 @@ def test_no_path_leads_through_things_or_unseen_cells() -> None:
         ("check", None),
         ("", None),
         ("go to " + "red " * 1000 + "ball 1", None),
+        (" " * 300 + "turn left" + " " * 300, "turn left"),
+        ("turn left" + " " * 300 + "drop", None),
     ],
 )
 def test_an_action_has_one_spelling(written: str, read: str | None) -> None:

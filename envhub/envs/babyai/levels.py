@@ -90,7 +90,7 @@ def agentgym() -> tuple[str, ...]:
 
 @cache
 def excluded() -> frozenset[str]:
-    """Names that the splits leave out because the expert does not win them; see `exclusions`."""
+    """Names that the splits leave out, unwinnable or known from training; see `exclusions`."""
     return frozenset(_lines("excluded.txt"))
 
 

@@ -52,16 +52,20 @@ _NAMED = re.compile(
     r"([a-z]{1,10}(?: [a-z]{1,10}){1,2}) ([1-9][0-9]?)",
     re.ASCII,
 )
-_MAX_LENGTH: Final = 100
+MAX_LENGTH: Final = 200
+"""No action is written longer."""
 _MAX_ECHO: Final = 60
 
 
 def read(text: str) -> str | None:
     """The action in its one spelling; None when the text is not of the grammar."""
-    plain = " ".join(text[: 2 * _MAX_LENGTH].split()).lower()
+    written = text.strip()
+    if len(written) > MAX_LENGTH:
+        return None
+    plain = " ".join(written.split()).lower()
     if plain in _SIMPLE:
         return plain
-    match = _NAMED.fullmatch(plain) if len(text) <= 2 * _MAX_LENGTH else None
+    match = _NAMED.fullmatch(plain)
     return f"{match[1].replace('pick up', 'pickup')} {match[2]} {match[3]}" if match else None
 
 
