@@ -13,7 +13,7 @@ import pytest
 from common.action_format import ACTION_FORMATS
 from common.errors import ConfigurationError, PreflightError
 from envhub.environment import Episode, StepResult, words
-from envhub.envs.alfworld import package, scenes
+from envhub.envs.alfworld import package, scenes, sights
 from envhub.envs.alfworld.commands import command
 from envhub.envs.alfworld.environment import AlfWorld
 from envhub.envs.alfworld.episode import MAX_TURNS, REFUSAL
@@ -185,6 +185,16 @@ def test_a_lamp_is_used_or_toggled(environment: AlfWorld) -> None:
     assert command("put mug 1 in/on desk 2") == command("move mug 1 to desk 2")
 
 
+def test_nothing_that_follows_an_action_is_overlooked() -> None:
+    assert command("look" + " " * 300) == command("look")
+    assert command("look" + " " * 300 + "and open fridge 1") is None
+
+
+def test_whose_sentences_are_said_is_told(environment: AlfWorld) -> None:
+    assert "sentences of alfworld 0.4.2 (MIT)" in environment.source
+    assert "MIT License, Copyright (c) 2020" in str(sights.__doc__)
+
+
 @pytest.mark.parametrize(
     "text", ["", "fly to desk 1", "go to", "\ud800", "x" * 100_000, "go to desk 1\nlook", "看"]
 )
@@ -283,6 +293,7 @@ def test_goals_may_use_every_quantifier() -> None:
 def test_without_the_package_the_command_that_helps_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "VERSION", "9.9.9")
     with pytest.raises(
-        PreflightError, match=r"alfworld 0\.4\.2: needed is 9\.9\.9; run: pip install --no-deps "
+        PreflightError,
+        match=r"alfworld is 0\.4\.2; the tasks are those of 9\.9\.9; run: pip install --no-deps ",
     ):
         AlfWorld()

@@ -60,7 +60,7 @@ _FORMS = {
     "slice": "slice {} with {}",
 }
 MAX_LENGTH = 200
-"""No action is longer."""
+"""No action is written longer."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,10 @@ class Command:
 
 def command(text: str) -> Command | None:
     """The command that any known way of writing means; None for what is no action at all."""
-    cleaned = " ".join(text[: MAX_LENGTH + 1].lower().split())
-    if len(cleaned) > MAX_LENGTH:
+    written = text.strip()
+    if len(written) > MAX_LENGTH:
         return None
+    cleaned = " ".join(written.lower().split())
     for verb, pattern in _PATTERNS:
         if match := pattern.fullmatch(cleaned):
             return Command(verb, tuple(name for name in match.groups() if name))

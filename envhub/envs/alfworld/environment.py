@@ -26,7 +26,7 @@ RULES = (
 EXAMPLE = "pick_heat_then_place_in_recep-FloorPlan12-0000"
 _NUMBERED = re.compile(r"alfworld_([0-9]{1,7})", re.ASCII)
 _NUM_CACHED = 64
-_NATIVE = "the rules of alfworld 0.4.2 (MIT) in Pronghorn's own engine"
+_NATIVE = "the rules and sentences of alfworld 0.4.2 (MIT) in Pronghorn's own engine"
 _REAL = "alfworld 0.4.2 and TextWorld 1.7.0 (MIT)"
 
 

@@ -1,4 +1,8 @@
-"""What the native engine shows of a state, in ALFWorld's sentences."""
+"""What the native engine shows of a state, in ALFWorld's sentences.
+
+Notice: the sentences are those of the file alfred.twl2 of `alfworld` 0.4.2, MIT License, Copyright (c) 2020
+Mohit Shridhar and others.
+"""
 
 from envhub.envs.alfworld.state import State
 
