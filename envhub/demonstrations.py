@@ -9,7 +9,7 @@ from common.action_format import CALL_FORMATS, render
 from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
 from envhub import registry
-from envhub.environment import Environment
+from envhub.environment import Environment, Episode
 
 MAX_TURNS = 1000
 """An expert that has not succeeded by then never will."""
@@ -20,7 +20,7 @@ def write_demonstrations(
 ) -> int:
     """Play every task to success and write a row for each, the task's name as `item_id`; how many.
 
-    With probability `wander` a turn is not the expert's but any possible action, chosen by the task's seed;
+    With probability `wander` a turn is not the expert's but any that is hinted at, chosen by the task's seed;
     the expert goes on from wherever that led. Such turns are part of the row like all others: it is the
     play of somebody who knows the way and is easily distracted. `react` rows carry the expert's thoughts.
     EnvironmentFault when the expert fails: nothing is written.
@@ -37,20 +37,27 @@ def _demonstrate(task: TaskReference, action_format: str, wander: float) -> agen
 def _play(
     environment: Environment, task: TaskReference, action_format: str, wander: float
 ) -> Iterator[tuple[str, str]]:
-    """What the expert saw and wrote, turn by turn, until it succeeded."""
+    """What the expert saw and wrote, turn by turn, until it succeeded; the episode is closed in any case."""
     random = Random(f"demonstration:{task.task}:{task.seed}")
     episode = environment.reset(task.task, task.seed)
-    for _ in range(MAX_TURNS):
-        observation, move = episode.observation, episode.expert()
-        action, thought = move.action, move.thought
-        if random.random() < wander:
-            action, thought = random.choice(episode.actions()), "Let me see."
-        written = environment.functions.call(action).text if action_format in CALL_FORMATS else action
-        yield observation, render(written, action_format, thought)
-        result = episode.step(action)
-        if result.is_success:
-            episode.close()
-            return
-        if result.is_over:
-            break
+    try:
+        for _ in range(MAX_TURNS):
+            observation, (action, thought) = episode.observation, _move(episode, random, wander)
+            written = environment.functions.call(action).text if action_format in CALL_FORMATS else action
+            yield observation, render(written, action_format, thought)
+            result = episode.step(action)
+            if result.is_success:
+                return
+            if result.is_over:
+                break
+    finally:
+        episode.close()
     raise EnvironmentFault(f"environment {environment.name}, task {task.task}: the expert did not succeed")
+
+
+def _move(episode: Episode, random: Random, wander: float) -> tuple[str, str]:
+    """An action and its thought: the expert's, or now and then a hint, where there is one."""
+    move = episode.expert()
+    if random.random() < wander and (hints := episode.actions()):
+        return random.choice(hints), "Let me see."
+    return move.action, move.thought

@@ -8,10 +8,39 @@ import pytest
 
 from common import agenttraj
 from common.action_format import parse
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, EnvironmentFault
 from common.trajectory import TaskReference
+from docs.sort_letters import SortingEpisode, SortLetters
 from envhub import registry
 from envhub.demonstrations import write_demonstrations
+from envhub.environment import ExpertMove
+
+closed: list[str] = []
+
+
+class Watched(SortLetters):
+    """Notes which episodes are closed; hints at nothing, and its expert fails at two tasks."""
+
+    def reset(self, task: str, seed: int) -> SortingEpisode:
+        return WatchedEpisode(self.task(task).name.removeprefix("sort-"))
+
+
+class WatchedEpisode(SortingEpisode):
+    def __init__(self, letters: str) -> None:
+        super().__init__(letters)
+        self.letters = letters
+
+    def actions(self) -> tuple[str, ...]:
+        return ()
+
+    def expert(self) -> ExpertMove:
+        if self.letters == "bacde":
+            raise EnvironmentFault("the expert broke down")
+        return ExpertMove(action="swap 1") if self.letters == "cabde" else super().expert()
+
+    def close(self) -> None:
+        closed.append(self.letters)
+
 
 HUMAN = {"from": "human", "loss": None, "value": "see"}
 GPT = {"from": "gpt", "loss": True, "value": "act"}
@@ -117,3 +146,20 @@ def test_an_interrupted_writer_leaves_no_half_file(tmp_path: Path) -> None:
         write_demonstrations(tasks, "plain", path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("letters", "why"), [("bacde", "broke down"), ("cabde", "did not succeed")])
+def test_an_episode_is_closed_when_its_expert_fails_too(tmp_path: Path, letters: str, why: str) -> None:
+    closed.clear()
+    path = tmp_path / "expert.json"
+    with pytest.raises(EnvironmentFault, match=why):
+        write_demonstrations([reference(f"python:{__name__}:Watched", f"sort-{letters}")], "plain", path)
+    assert closed == [letters]
+    assert not path.exists()
+
+
+def test_who_wanders_where_nothing_is_hinted_at_goes_the_experts_way(tmp_path: Path) -> None:
+    closed.clear()
+    tasks = [reference(f"python:{__name__}:Watched", "sort-edcba")]
+    assert write_demonstrations(tasks, "plain", tmp_path / "expert.json", wander=1.0) == 1
+    assert closed == ["edcba"]
