@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from envhub.contract import episodes, processes, tasks, words
+from envhub.contract import episodes, processes, splits, tasks, words
 from envhub.contract.subject import Subject
 
 Check = Callable[[Subject], None]
@@ -14,6 +14,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     tasks.unknown_tasks_are_refused_with_a_name_that_exists,
     tasks.indices_are_tasks_or_refused_with_the_range,
     tasks.every_prefix_is_a_fair_sample,
+    splits.splits_share_no_task_under_another_name,
     words.instructions_exist_in_every_format_and_no_other,
     words.functions_are_well_formed,
     episodes.the_expert_wins_within_the_horizon,

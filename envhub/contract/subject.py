@@ -28,6 +28,8 @@ class Subject:
     """Tasks that are played again, and tasks in which hints are followed, in all."""
     num_shown: int = 20
     """Tasks whose first turns are compared between processes."""
+    num_compared: int = 2000
+    """Tasks that are compared with those of the other splits; 0 compares none."""
     num_sessions: int = 64
     """Episodes of one task that are played in turns."""
     wins: float = 1.0
@@ -38,6 +40,8 @@ class Subject:
     """Text that is no action is malformed; False where any text at all is an action."""
     can_recover: bool = True
     """After a few wrong moves the expert still wins."""
+    alike: frozenset[str] = frozenset()
+    """Kinds drawn by chance from fewer episodes than they have names: splits may share some."""
     answer: Callable[[Play], str] | None = None
     """Where the answer is hidden: the answer, read off a play that found it."""
 

@@ -9,13 +9,14 @@ from envhub.contract import Play, Subject
 
 EFFORTS: Final[dict[str, dict[str, Any]]] = {
     # Its texts name things of the packaged floor plans.
-    "alfworld": {"num_played": 60, "num_shown": 10, "covered": 0.999},
+    "alfworld": {"num_played": 60, "num_shown": 10, "num_compared": 500, "covered": 0.999},
     # The real engine: a second to begin, 20 steps a second.
     "alfworld_textworld": {
         "num_played": 1,
         "num_again": 1,
         "num_shown": 1,
         "num_sessions": 4,
+        "num_compared": 1,
         "covered": 0.99,
     },
     # Its expert plans every move anew, from what it has seen.
@@ -28,6 +29,7 @@ EFFORTS: Final[dict[str, dict[str, Any]]] = {
         "num_again": 1,
         "num_shown": 1,
         "num_sessions": 4,
+        "num_compared": 2,
         "covered": 0.99,
         "can_recover": False,
     },
@@ -39,6 +41,8 @@ EFFORTS: Final[dict[str, dict[str, Any]]] = {
     "wordle": {
         "num_played": 150,
         "wins": 0.98,
+        # Forty words and luck: games of different numbers are often the same.
+        "alike": frozenset({"lmrl"}),
         "can_recover": False,
         "answer": lambda play: "".join(last_words(play)),
     },

@@ -63,6 +63,21 @@ class Doubled(SortLetters):
         return super().tasks("train")
 
 
+class Copied(SortLetters):
+    """The test split has the training tasks under other names."""
+
+    def tasks(self, split: Split) -> tuple[Task, ...]:
+        names = (task.name for task in super().tasks("train"))
+        return super().tasks("train") if split == "train" else tuple(map(self.task, (f"{n}+" for n in names)))
+
+    def task(self, name: str) -> Task:
+        found = super().task(name.removesuffix("+"))
+        return Task(name=name, split="test") if name.endswith("+") else found
+
+    def reset(self, task: str, seed: int) -> SortingEpisode:
+        return super().reset(task.removesuffix("+"), seed)
+
+
 class Renamed(SortLetters):
     """A name finds another task than the listed one."""
 
@@ -230,6 +245,7 @@ class Hashing(SortLetters):
 
 BROKEN: list[tuple[type[Environment], str, str]] = [
     (Doubled, "names_are_unique_and_portable", "appear twice"),
+    (Copied, "splits_share_no_task_under_another_name", "of test is sort-"),
     (Renamed, "tasks_are_found_by_their_names", "finds name="),
     (Yielding, "unknown_tasks_are_refused_with_a_name_that_exists", "is played"),
     (Unranged, "indices_are_tasks_or_refused_with_the_range", "index -1 is a task"),
