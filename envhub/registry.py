@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 
 from common.errors import ConfigurationError, PreflightError
+from envhub.adapters.target import one_line
 from envhub.environment import Environment
 
 _ENVIRONMENTS = {
@@ -27,6 +28,7 @@ _ENVIRONMENTS = {
     "wordle": "envhub.envs.wordle.environment:Wordle",
 }
 _SCHEMES = {
+    "python": "envhub.adapters.python_class:python_environment",
     "agentgym": "envhub.agentgym.backend:AgentGymBackend",
     "gymnasium": "envhub.adapters.gymnasium_adapter:GymnasiumAdapter",
     "maze_grid": "envhub.envs.maze.imported:MazeGrids",
@@ -36,7 +38,7 @@ _SCHEMES = {
     "verifiers": "envhub.adapters.verifiers_adapter:VerifiersAdapter",
     "wordle_words": "envhub.envs.wordle.environment:Wordle",
 }
-"""Scheme -> a class made from what stands behind the colon."""
+"""Scheme -> what makes an environment from the text behind the colon."""
 
 
 def names() -> tuple[str, ...]:
@@ -47,21 +49,22 @@ def names() -> tuple[str, ...]:
 def check_name(name: str) -> None:
     """ConfigurationError, with the nearest names, when nothing can be meant by it."""
     scheme, colon, rest = name.partition(":")
-    if colon and rest and (scheme in _SCHEMES or scheme == "python"):
+    if colon and rest and scheme in _SCHEMES:
         return
     if name not in _ENVIRONMENTS:
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.0)
         raise ConfigurationError(
             f"environment = {name[:80]!r}: unknown; did you mean {near[0]!r}? "
             f"There are {', '.join(names())}; of other packages: "
-            + ", ".join(f"{scheme}:..." for scheme in ("python", *_SCHEMES))
+            + ", ".join(f"{scheme}:..." for scheme in _SCHEMES)
         )
 
 
 def environment(name: str) -> Environment:
     """The environment of that name, made once per process.
 
-    ConfigurationError with the nearest name when there is none; PreflightError when what backs it is missing.
+    ConfigurationError with the nearest name when there is none; PreflightError when what backs it is missing,
+    or breaks while it is made.
     """
     check_name(name)
     return _make(name)
@@ -70,15 +73,20 @@ def environment(name: str) -> Environment:
 @cache
 def _make(name: str) -> Environment:
     scheme, _, rest = name.partition(":")
-    if scheme == "python":
-        return _found(rest)()
-    if scheme in _SCHEMES:
-        return _found(_SCHEMES[scheme])(rest)
-    return _found(_ENVIRONMENTS[name])()
+    if scheme not in _SCHEMES:
+        return _found(_ENVIRONMENTS[name])()
+    make = _found(_SCHEMES[scheme])
+    try:
+        return make(rest)
+    except (ConfigurationError, PreflightError):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise PreflightError(one_line(f"environment {name[:200]}: cannot be made: {why}")) from error
 
 
 def _found(place: str) -> Callable[..., Environment]:
-    """The class at `package.module:Class`; PreflightError when it cannot be imported."""
+    """One of our own classes, by its place; PreflightError when it cannot be imported."""
     module, _, attribute = place.partition(":")
     try:
         found: Callable[..., Environment] = getattr(importlib.import_module(module), attribute)

@@ -14,7 +14,6 @@ import re
 from types import ModuleType
 from typing import Any
 
-from common.errors import PreflightError
 from envhub.adapters.credit import Credit, clean
 from envhub.adapters.gymnasium_spaces import Actions, actions_of, is_readable, plain, written
 from envhub.adapters.seeds import seed_of, seed_task, seed_tasks
@@ -128,7 +127,7 @@ class GymnasiumAdapter(Environment):
                 self._target.what, disable_env_checker=True, **render, **self._arguments
             )
         except self._gymnasium.error.DependencyNotInstalled as error:
-            raise PreflightError(f"environment {self.name}: {error}") from error
+            raise self._target.unavailable(str(error)) from error
         except TypeError as error:
             raise self._target.mistake(f"cannot be made with {self._arguments}: {error}") from error
 
@@ -145,7 +144,7 @@ class GymnasiumAdapter(Environment):
         try:
             return getattr(self._target.module(module, "gymnasium[all]"), attribute, None)
         except self._gymnasium.error.DependencyNotInstalled as error:
-            raise PreflightError(f"environment {self.name}: {error}") from error
+            raise self._target.unavailable(str(error)) from error
 
     def _read(self, env: Any) -> tuple[Actions, bool]:
         """How actions are read, and whether the rendering is what is observed."""
@@ -185,8 +184,12 @@ class GymnasiumEpisode(Episode):
         self._credit = Credit()
         self._num_turns = 0
         self._over: StepResult | None = None
-        observed, self._info = env.reset(seed=seed)
-        self._observation = self._shown(observed)
+        try:
+            observed, self._info = env.reset(seed=seed)
+            self._observation = self._shown(observed)
+        except BaseException:
+            env.close()
+            raise
 
     @property
     def observation(self) -> str:

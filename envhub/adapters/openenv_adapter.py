@@ -15,7 +15,7 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import BaseModel
 
-from common.errors import EnvironmentFault, PreflightError
+from common.errors import EnvironmentFault
 from envhub.adapters.credit import Credit, clean
 from envhub.adapters.openenv_actions import OpenEnvActions, shown
 from envhub.adapters.openenv_links import Answer, ClassLink, Link, ServerLink
@@ -43,7 +43,8 @@ class OpenEnvAdapter(Environment):
     def __init__(self, target: str) -> None:
         self._target = Target("openenv", target)
         self._arguments = dict(self._target.arguments)
-        self._horizon = int(self._arguments.pop("horizon", DEFAULT_HORIZON))
+        self._horizon = self._target.number("horizon", DEFAULT_HORIZON)
+        self._arguments.pop("horizon", None)
         self._ends_well = self._arguments.pop("success", "reward") == "terminated"
         is_server = self._target.what.startswith(("http://", "https://"))
         rules, self._open, self._actions = self._server() if is_server else self._class()
@@ -90,12 +91,12 @@ class OpenEnvAdapter(Environment):
         url = self._target.what.rstrip("/")
         link = ServerLink(url)
         try:
-            schema, about = link.describe("/schema")["action"], link.describe("/metadata")
+            schema, about = link.describe("/schema").get("action"), link.describe("/metadata")
+            if not isinstance(schema, dict):
+                raise EnvironmentFault(f"{url}: /schema tells no action")
             tools = _tools(link) if "tool_name" in schema.get("properties", {}) else []
         except EnvironmentFault as fault:
-            raise PreflightError(
-                f"environment {self.name}: no OpenEnv server answers there: {fault}"
-            ) from fault
+            raise self._target.unavailable(f"no OpenEnv server answers there: {fault}") from fault
         finally:
             link.close()
         return str(about.get("description") or ""), lambda: ServerLink(url), OpenEnvActions(schema, tools)

@@ -11,6 +11,7 @@ ends.
 
 import inspect
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import EnvironmentFault
 from envhub.adapters.openenv_actions import Payload
 from envhub.adapters.private_loop import PrivateLoop
+from envhub.adapters.target import one_line
 
 DEADLINE_S = 60.0
 """Of every wait for a server."""
@@ -34,6 +36,13 @@ class Answer(BaseModel):
     observation: dict[str, Any] = Field(default_factory=dict)
     reward: float | None = None
     done: bool = False
+
+
+class _Reply(BaseModel):
+    """A server's frame: an answer, or of type `error` what is wrong."""
+
+    type: str = ""
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Link(Protocol):
@@ -129,30 +138,37 @@ class ServerLink:
         try:
             return self._loop.run(work)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise EnvironmentFault(f"{self._url}: {type(error).__name__}: {error}") from error
+            raise EnvironmentFault(one_line(f"{self._url}: {type(error).__name__}: {error}")) from error
 
     async def _get(self, path: str) -> dict[str, Any]:
         http = self._session()
         async with http.get(self._url + path, timeout=aiohttp.ClientTimeout(DEADLINE_S)) as reply:
             reply.raise_for_status()
-            found: dict[str, Any] = await reply.json()
+            found = await reply.json()
+            if not isinstance(found, dict):
+                raise EnvironmentFault(f"{self._url}: {path} tells no JSON object")
             return found
 
     async def _ask(self, kind: str, data: Payload) -> Answer | None:
         if self._socket is None:
             self._socket = await self._session().ws_connect(self._url + "/ws", max_msg_size=64 * 2**20)
         await self._socket.send_json({"type": kind, "data": data})
-        reply = await self._socket.receive_json(timeout=DEADLINE_S)
-        if reply.get("type") != "error":
-            return Answer.model_validate(reply["data"])
-        code, message = reply["data"].get("code"), reply["data"].get("message")
+        message = await self._socket.receive(timeout=DEADLINE_S)
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise EnvironmentFault(f"{self._url}: the server ended the session: {message.type.name}")
+        reply = _Reply.model_validate_json(message.data)
+        if reply.type != "error":
+            return Answer.model_validate(reply.data)
+        code, why = reply.data.get("code"), reply.data.get("message")
         if code == "VALIDATION_ERROR":
             return None
-        raise EnvironmentFault(f"{self._url}: the server answered {code}: {str(message)[:200]}")
+        raise EnvironmentFault(one_line(f"{self._url}: the server answered {code}: {str(why)[:200]}"))
 
     async def _leave(self) -> None:
+        """Of a connection that is gone nothing is to be given back but our end."""
         if self._socket is not None and not self._socket.closed:
-            await self._socket.send_json({"type": "close"})
+            with suppress(aiohttp.ClientError, OSError):
+                await self._socket.send_json({"type": "close"})
             await self._socket.close()
         if self._http is not None:
             await self._http.close()

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
+from common.errors import PreflightError
+from envhub.adapters.target import one_line
 from envhub.environment import unknown_task
 from envhub.task import Split, Task
 
@@ -25,6 +27,7 @@ class Rows(Generic[R]):
         self._environment = environment
         self._unread: Iterator[R] = iter(rows)
         self._read: list[R] = []
+        self._broken = ""
 
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """Of the first `MAX_LISTED` rows those of the split."""
@@ -49,7 +52,16 @@ class Rows(Generic[R]):
         return index
 
     def _read_to(self, index: int) -> bool:
-        self._read.extend(itertools.islice(self._unread, max(0, index + 1 - len(self._read))))
+        """Whether there is such a row; PreflightError, now and ever after, where a row cannot be read."""
+        if index >= len(self._read):
+            if self._broken:
+                raise PreflightError(self._broken)
+            try:
+                self._read.extend(itertools.islice(self._unread, index + 1 - len(self._read)))
+            except Exception as error:
+                why = f"row {len(self._read)} cannot be read: {type(error).__name__}: {error}"
+                self._broken = one_line(f"environment {self._environment}: {why}")
+                raise PreflightError(self._broken) from error
         return index < len(self._read)
 
     def _task(self, index: int) -> Task:

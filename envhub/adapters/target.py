@@ -10,10 +10,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from common.errors import ConfigurationError, PreflightError
+from envhub.adapters.credit import clean
+
+MAX_NUMBER = 10**9
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -45,26 +49,50 @@ class Target:
             ) from None
         return {key: _value(text) for key, text in pairs}
 
+    def number(self, key: str, default: N) -> N:
+        """The argument of that name: where the default is whole a whole number above 0, else any number.
+
+        ConfigurationError when it is something else.
+        """
+        value = self.arguments.get(key, default)
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if isinstance(default, int):
+            if not is_whole or not 1 <= value <= MAX_NUMBER:
+                raise self.mistake(f"{key} = {str(value)[:40]!r}: must be a whole number above 0")
+        elif not (is_whole or isinstance(value, float)) or not -MAX_NUMBER <= value <= MAX_NUMBER:
+            raise self.mistake(f"{key} = {str(value)[:40]!r}: must be a number")
+        return type(default)(value)
+
     def mistake(self, what: str) -> ConfigurationError:
         """The error for something that a person wrote."""
-        return ConfigurationError(f"environment = {self.name[:200]!r}: {what}")
+        return ConfigurationError(f"environment = {self.name[:200]!r}: {one_line(what)}")
+
+    def unavailable(self, why: str) -> PreflightError:
+        """The error for what cannot be had on this machine."""
+        return PreflightError(one_line(f"environment {self.name[:200]}: {why}"))
 
     def module(self, name: str, package: str = "") -> ModuleType:
         """That module; PreflightError with the command that installs `package` if it is missing.
 
-        Without `package` the command names the module's first part.
+        Without `package` the command names the module's first part. ConfigurationError for what is no name of
+        a module.
         """
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise self.mistake(f"{name[:80]!r} is no module; write {self.scheme}:package.module:Name")
         try:
             return importlib.import_module(name)
         except ImportError as error:
             wanted = package or name.partition(".")[0].replace("_", "-")
-            raise PreflightError(
-                f"environment {self.name}: {name} cannot be imported ({error}): pip install {wanted!r}"
-            ) from error
+            raise self.unavailable(f"{name} cannot be imported ({error}): pip install {wanted!r}") from error
+
+
+def one_line(text: str) -> str:
+    """The text of an error, which may have several lines and any length, for one line."""
+    return clean(" ".join(text.split()), 600)
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

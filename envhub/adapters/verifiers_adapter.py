@@ -43,9 +43,12 @@ class VerifiersAdapter(Environment):
     def __init__(self, target: str) -> None:
         self._target = Target("verifiers", target)
         self._vf = self._target.module("verifiers.v1", "verifiers>=0.4")
-        arguments = dict(self._target.arguments)
-        self._horizon = int(arguments.pop("horizon", DEFAULT_HORIZON))
-        self._success_at = float(arguments.pop("success_at", 1.0))
+        if not self._target.what:
+            raise self._target.mistake("no taskset is named; write verifiers:TASKSET")
+        self._horizon = self._target.number("horizon", DEFAULT_HORIZON)
+        self._success_at = self._target.number("success_at", 1.0)
+        ours = ("horizon", "success_at")
+        arguments = {key: value for key, value in self._target.arguments.items() if key not in ours}
         self._config = self._resolved(str(arguments.pop("env", "")), arguments)
         taskset = self._vf.load_taskset(self._config.taskset)
         self._check(taskset)
@@ -124,7 +127,7 @@ class VerifiersAdapter(Environment):
         own = [module.name for module in pkgutil.iter_modules(place)]
         near = difflib.get_close_matches(self._target.what, own, n=2, cutoff=0.5)
         hint = f"; verifiers itself has {', '.join(near or own)}"
-        return PreflightError(f"environment {self.name}: {error}: pip install the package that has it{hint}")
+        return self._target.unavailable(f"{error}: pip install the package that has it{hint}")
 
     def _check(self, taskset: Any) -> None:
         task = type(taskset).task_type()

@@ -54,6 +54,7 @@ class VerifiersEpisode(Episode):
             return self._over
         text = clean(action).strip()
         if not text:
+            self._observation = _REFUSAL
             return StepResult(observation=_REFUSAL, score=self._credit.score, is_malformed=True)
         self._num_turns += 1
         self._loop.run(self._seat.answer(text))

@@ -12,6 +12,7 @@ from envhub import registry
 from envhub.environment import Environment, StepResult, words
 
 pytest.importorskip("gymnasium", reason="pip install gymnasium")
+from tests.envhub.adapters.broken import FailingReset
 
 LAKE = "gymnasium:FrozenLake-v1?is_slippery=false&names=left+down+right+up"
 WAY = ("down", "down", "right", "right", "down", "right")
@@ -157,6 +158,13 @@ def test_an_environment_of_texts_that_nobody_registered_is_played_by_its_class()
     assert episode.step(" ").is_malformed
 
 
+def test_an_environment_whose_reset_breaks_is_closed() -> None:
+    world = registry.environment("gymnasium:tests.envhub.adapters.broken:FailingReset")
+    with pytest.raises(RuntimeError, match="no reset today"):
+        world.reset("seed-000001", 0)
+    assert FailingReset.num_open == 0
+
+
 @pytest.mark.parametrize(
     ("target", "error", "words_of_it"),
     [
@@ -164,6 +172,11 @@ def test_an_environment_of_texts_that_nobody_registered_is_played_by_its_class()
         ("Pendulum-v1", ConfigurationError, "its actions are no texts"),
         ("FrozenLake-v1?slippery", ConfigurationError, "cannot be read"),
         ("FrozenLake-v1?nothing=1", ConfigurationError, "cannot be made with"),
+        (
+            "tests.envhub.adapters.broken:FailingGym",
+            PreflightError,
+            "cannot be made: LookupError: no world found",
+        ),
         ("no_such_package.module:Thing-v0", PreflightError, "pip install 'no-such-package'"),
     ],
 )

@@ -155,6 +155,12 @@ def test_a_closed_episode_leaves_no_thread_and_no_file(server: str) -> None:
     [
         ("parrot_env.models:ParrotEnvironment", ConfigurationError, "has no Environment 'ParrotEnvironment'"),
         ("calculator:Calculater", ConfigurationError, "it has Calculator"),
+        ("calculator:Calculator?horizon=abc", ConfigurationError, "horizon = 'abc': must be a whole number"),
+        (
+            "calculator:Calculator?horizon=[1]",
+            ConfigurationError,
+            r"horizon = '\[1\]': must be a whole number",
+        ),
         ("calculator:Calculator?colour=red", ConfigurationError, "colour"),
         ("no_such_package.server:Thing", PreflightError, "pip install 'no-such-package'"),
     ],

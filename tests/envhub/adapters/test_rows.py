@@ -1,10 +1,11 @@
 """Rows as tasks, endless data sets too."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, PreflightError
 from envhub.adapters.rows import MAX_LISTED, Rows
 
 
@@ -29,3 +30,19 @@ def test_the_split_of_a_row_does_not_depend_on_how_many_there_are() -> None:
 def test_a_row_that_is_not_there_is_a_clear_mistake(name: str) -> None:
     with pytest.raises(ConfigurationError, match="no such task; one is 'row-000000'"):
         Rows("few", range(30)).task(name)
+
+
+def test_rows_that_break_are_never_taken_for_fewer_rows() -> None:
+    def torn() -> Iterator[int]:
+        yield from range(3)
+        raise KeyError("a torn\nfile")
+
+    rows = Rows("torn", torn())
+    assert rows.row("row-000002") == 2
+    for _ in range(2):
+        with pytest.raises(
+            PreflightError, match="environment torn: row 3 cannot be read: KeyError"
+        ) as refused:
+            rows.tasks("train")
+        assert len(str(refused.value).splitlines()) == 1
+    assert rows.task("row-000001").name == "row-000001"

@@ -130,7 +130,9 @@ def test_text_of_any_kind_is_a_message_and_nothing_is_malformed() -> None:
         episode.step(text).observation.encode()
         episode.close()
     episode = capitals.reset("row-000000", 0)
-    assert episode.step(" \n").is_malformed
+    result = episode.step(" \n")
+    assert result.is_malformed
+    assert result.observation == episode.observation
     episode.close()
 
 
@@ -161,11 +163,18 @@ async def test_it_plays_inside_an_event_loop_too() -> None:
         ("textarena", ConfigurationError, "game: Field required"),
         ("number_games?colour=red", ConfigurationError, "colour: Extra inputs"),
         ("json", ConfigurationError, "exports no Taskset"),
+        ("capitals?success_at=x", ConfigurationError, "success_at = 'x': must be a number"),
+        ("capitals?horizon=0", ConfigurationError, "horizon = '0': must be a whole number"),
+        ("?horizon=2", ConfigurationError, "no taskset is named"),
+        (":Y", PreflightError, "':Y' not found"),
+        (".x", PreflightError, "pip install the package that has it"),
+        ("a\nb", PreflightError, "not found"),
         ("capitals?env=user-sim", ConfigurationError, "it has the seats assistant, user"),
     ],
 )
 def test_what_cannot_be_played_is_refused_when_it_is_named(
     target: str, error: type[Exception], words_of_it: str
 ) -> None:
-    with pytest.raises(error, match=words_of_it):
+    with pytest.raises(error, match=words_of_it) as refused:
         registry.environment(f"verifiers:{target}")
+    assert len(str(refused.value).splitlines()) == 1
