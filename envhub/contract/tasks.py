@@ -5,6 +5,7 @@ from collections import Counter
 
 from common.errors import ConfigurationError
 from envhub.contract.subject import Subject
+from envhub.environment import spelled
 from envhub.task import SPLITS, checked_split
 
 UNKNOWN = (
@@ -65,8 +66,9 @@ def indices_are_tasks_or_refused_with_the_range(subject: Subject) -> None:
         said = ""
         try:
             found = subject.environment.indexed(index)
-            subject.require(found == subject.environment.task(found.name), f"index {index} is {found}")
-            subject.require(index >= 0, f"index {index} is a task")
+            shown = f"index {spelled(index)}"
+            subject.require(found == subject.environment.task(found.name), f"{shown} is {found}")
+            subject.require(index >= 0, f"{shown} is a task")
         except ConfigurationError as refusal:
             said = str(refusal)
             subject.require("has the tasks 0 to " in said, f"the range is not told: {said}")
