@@ -4,7 +4,6 @@ Sessions end when they are closed, when nobody touches them for `session_ttl_s`,
 """
 
 import asyncio
-import difflib
 import itertools
 import secrets
 import time
@@ -14,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from common.trajectory import TaskReference
+from envhub.catalogue import Catalogue
 from envhub.config import HubConfig
 from envhub.latency import StepLatency
 from envhub.metrics import HubMetrics
-from envhub.pools import CATALOGUE, Pools, WorkerPool
+from envhub.pools import Pools, WorkerPool
 from envhub.refusal import HubRefusal
 from envhub.workers import Worker
 
@@ -58,8 +58,8 @@ class Step(NamedTuple):
     is_text: bool = False
 
 
-class SessionTable:
-    """Opens, plays and closes sessions on the workers of their environments; every refusal is a HubRefusal.
+class SessionTable(Catalogue):
+    """A catalogue whose tasks can be played: opens, plays and closes sessions on the workers.
 
     `owner` is whoever a call is made for, empty where nobody is told apart; to it the sessions of others do
     not exist.
@@ -68,7 +68,8 @@ class SessionTable:
     def __init__(
         self, config: HubConfig, pools: Pools, metrics: HubMetrics, clock: Clock = time.monotonic
     ) -> None:
-        self._config, self._pools, self._metrics, self._clock = config, pools, metrics, clock
+        super().__init__(config, pools)
+        self._metrics, self._clock = metrics, clock
         self._latency = StepLatency(config)
         self._entries: dict[str, _Entry] = {}
         self.is_draining = False
@@ -78,41 +79,6 @@ class SessionTable:
     def __len__(self) -> int:
         """Sessions on living workers, those just being opened included."""
         return sum(self._pools.num_sessions.values())
-
-    async def environments(self) -> list[dict[str, Any]]:
-        """What is served, and of what is not available the reason."""
-        worker = await self._pools[CATALOGUE].least_loaded()
-        rows: list[dict[str, Any]] = await worker.call("environments", self._specs(self._pools.environments))
-        return [{**row, "name": name} for name, row in zip(self._pools.environments, rows, strict=True)]
-
-    async def describe(self, environment: str) -> dict[str, Any]:
-        """One environment; `environment_unavailable` with the reason when it cannot be played here."""
-        row: dict[str, Any] = await self._ask_any(environment, "describe")
-        if not row["is_available"]:
-            raise HubRefusal("environment_unavailable", row["reason"])
-        return {**row, "name": environment}
-
-    async def tasks(
-        self, environment: str, split: str, depths: Iterable[int], limit: int
-    ) -> list[dict[str, Any]]:
-        """The first `limit` tasks of the given depths; empty and 0 mean all."""
-        rows: list[dict[str, Any]] = await self._ask_any(environment, "tasks", split, list(depths), limit)
-        return rows
-
-    async def find_task(self, environment: str, name: str) -> dict[str, Any]:
-        """The task of that name, or AgentGym's id, with its canonical name."""
-        row: dict[str, Any] = await self._ask_any(environment, "find_task", name)
-        return row
-
-    async def indexed(self, environment: str, index: int) -> dict[str, Any]:
-        """The task that AgentGym's `data_idx` means."""
-        row: dict[str, Any] = await self._ask_any(environment, "indexed", index)
-        return row
-
-    async def vocabulary(self, environment: str) -> list[str]:
-        """Every word of the environment."""
-        words: list[str] = await self._ask_any(environment, "vocabulary")
-        return words
 
     async def open(self, task: TaskReference, action_format: str, owner: str = "") -> dict[str, Any]:
         """A new session under an unguessable id, with its instructions, observation and horizon."""
@@ -245,10 +211,6 @@ class SessionTable:
         entry.used_at = self._clock()
         return found
 
-    async def _ask_any(self, environment: str, operation: str, *arguments: Any) -> Any:
-        worker = await self._pool(environment).least_loaded()
-        return await worker.call(operation, self._config.spec(environment), *arguments)
-
     async def _close(self, identity: str, entry: _Entry) -> None:
         self._forget(identity, entry)
         # Its worker may die meanwhile, or its episode break; the session is gone either way.
@@ -274,17 +236,6 @@ class SessionTable:
             )
         return entry
 
-    def _pool(self, environment: str) -> WorkerPool:
-        if environment in self._pools:
-            return self._pools[environment]
-        served = self._pools.environments
-        near = difflib.get_close_matches(environment[:80], served, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise HubRefusal(
-            "unknown_environment",
-            f"environment = {environment[:80]!r}: not served here; {hint}There are {', '.join(served)}",
-        )
-
     def _check_room(self, pool: WorkerPool) -> None:
         own = pool.config.max_sessions
         if own and pool.num_sessions >= own:
@@ -293,9 +244,6 @@ class SessionTable:
             raise HubRefusal(
                 "hub_full", f"all {self._config.max_sessions} sessions are in use (hub.max_sessions)"
             )
-
-    def _specs(self, environments: Iterable[str]) -> list[str]:
-        return [self._config.spec(name) for name in environments]
 
 
 async def _outcome(play: Awaitable[dict[str, Any]]) -> Outcome:
