@@ -73,7 +73,16 @@ class BatchStep(StepBody):
 class BatchBody(Sent):
     """Steps of many sessions, answered in the same order."""
 
-    steps: Annotated[tuple[BatchStep, ...], FailFast()] = Field(min_length=1, max_length=4096)
+    steps: Annotated[tuple[BatchStep, ...], FailFast()] = Field(
+        min_length=1,
+        max_length=4096,
+        examples=[
+            [
+                {"session": "m3Xc0zq9ZcS8s7yUu1sTaw", "index": 0, "action": "get 2 oak logs"},
+                {"session": "Zk2b9WQe7uS1pXo4vLr0hA", "index": 3, "action": "inventory"},
+            ]
+        ],
+    )
     """Of different sessions side by side; several of one session one after the other, in their order here."""
 
 
@@ -86,7 +95,7 @@ class TaskQuery(Sent):
         default=(), max_length=1000, examples=[[3, 4]]
     )
     """Only tasks of these depths, separated by commas; none means all, and so does a split without depths."""
-    limit: int = Field(default=0, ge=0, le=_MAX_NUMBER, examples=[100])
+    limit: int = Field(default=0, ge=0, le=_MAX_NUMBER, examples=[2])
     """At most so many, from the first on; 0 means all."""
 
     @field_validator("depths", mode="before")

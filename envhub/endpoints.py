@@ -47,7 +47,7 @@ PATH_PARAMETERS: Final = {
     for parameter in (
         PathParameter("name", "An environment, as /v1/environments names it.", "textcraft"),
         PathParameter("task", "A task's name, or the id that AgentGym has for it.", "textcraft_oak_boat"),
-        PathParameter("index", "AgentGym's data_idx, from 0.", "0", "integer"),
+        PathParameter("index", "AgentGym's data_idx, from 0.", "307", "integer"),
         PathParameter("session", "The id that POST /v1/sessions answered.", "m3Xc0zq9ZcS8s7yUu1sTaw"),
     )
 }

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 from pydantic import BaseModel
 
+from envhub.agentgym.door import mount
 from envhub.endpoints import ENDPOINTS, Endpoint
 from envhub.examples import example
 from envhub.meanings import MEANINGS
@@ -45,6 +46,7 @@ def docs(environments: Iterable[str]) -> web.Response:
 
 def page(environments: Iterable[str]) -> str:
     """The whole page; `environments` are the names that this hub serves."""
+    served = tuple(environments)
     groups = [(name, list(members)) for name, members in groupby(ENDPOINTS, key=lambda one: one.group)]
     contents = "".join(_contents(name, members) for name, members in groups)
     sections = "".join(_section(name, members) for name, members in groups)
@@ -53,8 +55,9 @@ def page(environments: Iterable[str]) -> str:
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Pronghorn environment hub</title><style>{STYLE}</style></head>"
-        f'<body><div class="frame"><nav>{contents}<ul><li><a href="#codes">Refusals</a></li></ul></nav>'
-        f"<main>{_introduction(environments)}{sections}{_codes()}</main></div></body></html>\n"
+        f'<body><div class="frame"><nav>{contents}<ul><li><a href="#agentgym">AgentGym\'s clients</a></li>'
+        '<li><a href="#codes">Refusals</a></li></ul></nav>'
+        f"<main>{_introduction(served)}{sections}{_agentgym(served)}{_codes()}</main></div></body></html>\n"
     )
 
 
@@ -194,6 +197,22 @@ def curl(endpoint: Endpoint) -> str:
         sent = json.dumps(example(endpoint.body))
         line += f" \\\n  -H {shlex.quote(f'Content-Type: {JSON}')} \\\n  -d {shlex.quote(sent)}"
     return line + (f" > {endpoint.name}.png" if endpoint.answer == "image/png" else "")
+
+
+def _agentgym(environments: Iterable[str]) -> str:
+    """Where AgentGym's clients find each environment; what they say there is told by docs/hub.md."""
+    rows = [(name, "", "", f"`$HUB/{mount(name)}`") for name in environments]
+    return (
+        '<h2 id="agentgym">AgentGym\'s clients</h2><p>'
+        + _prose(
+            "Below its name every environment speaks the dialect of AgentGym's servers, for unmodified "
+            "clients: `create` (or `createEnv`), `reset`, `step`, `observation`, `available_actions` and "
+            "`close`. "
+            "Mistakes are answered with status 200 and `error` among the keys; a `create` without room with "
+            "503. `docs/hub.md` tells the keys of every dialect."
+        )
+        + f"</p>{_table('Base addresses', rows)}"
+    )
 
 
 def _codes() -> str:

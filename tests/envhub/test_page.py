@@ -74,6 +74,11 @@ def test_names_are_text_whatever_they_are() -> None:
     assert "script" not in READ.tags
 
 
+def test_agentgyms_clients_are_told_where_each_environment_is() -> None:
+    told = Reader(page(["textcraft", "python:lights:Lights"])).texts
+    assert {"$HUB/textcraft", "$HUB/python_lights_Lights"} < set(told)
+
+
 def test_nothing_runs_and_nothing_is_loaded() -> None:
     assert not READ.tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "svg"}
     assert not READ.attributes & {"src", "style", "srcset", "action"}
