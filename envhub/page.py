@@ -68,7 +68,8 @@ def _introduction(environments: Iterable[str]) -> str:
         f"<p>{_prose(document()['info']['description'])} "
         'For programs: <a href="/openapi.json">OpenAPI 3.1</a>.</p>'
         f'<p class="names">This hub serves {names or "nothing"}</p>'
-        "<p>In the examples <code>$HUB</code> is its address, such as <code>http://127.0.0.1:8700</code>. "
+        "<p>In the examples <code>$HUB</code> is its address, such as <code>http://127.0.0.1:8700</code>, "
+        "and <code>...</code> stands for what is left out. "
         'A hub with a token wants <code>-H "Authorization: Bearer $PRONGHORN_HUB_TOKEN"</code> as well.</p>'
     )
 
