@@ -52,7 +52,9 @@ def install(
 def test_pip_takes_torch_from_the_cpu_index_on_a_machine_without_gpu(tmp_path: Path) -> None:
     installed = install(tmp_path, "pip", "cpu")
     assert installed.told.returncode == 0
-    assert "--extra-index-url https://download.pytorch.org/whl/cpu -e .[cpu,dev,worlds]" in installed.record[0]
+    assert (
+        "--extra-index-url https://download.pytorch.org/whl/cpu -e .[cpu,dev,worlds]" in installed.record[0]
+    )
     assert not any("flash-attn" in line for line in installed.record)
 
 
