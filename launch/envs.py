@@ -40,14 +40,18 @@ def _described(name: str) -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     console = Console()
-    table = Table(
-        "environment", "train", "test", "unseen", "expert", "what backs it", box=None, pad_edge=False
-    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("environment", min_width=max(len(row["name"]) for row in rows))
+    for column in ("train", "test", "unseen", "expert"):
+        table.add_column(column, min_width=len(column))
+    # What does not fit is in --json.
+    table.add_column("what backs it", no_wrap=True, overflow="ellipsis")
     for row in rows:
         if row["is_available"]:
             counts = [str(row[f"num_{split}"]) for split in ("train", "test", "unseen")]
             table.add_row(row["name"], *counts, "yes" if row["has_expert"] else "no", row["source"])
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     for row in rows:
         if not row["is_available"]:
             console.print(f"missing: {row['reason']}", highlight=False, markup=False, soft_wrap=True)
