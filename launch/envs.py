@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,9 @@ from envhub import registry
 from envhub.description import describe
 from envhub.refusal import HubRefusal
 from envhub.session import guarded
+
+COUNTS_WIDTH = 34
+"""What the columns between the names and the last one take."""
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
@@ -40,16 +44,16 @@ def _described(name: str) -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     console = Console()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("environment", min_width=max(len(row["name"]) for row in rows))
-    for column in ("train", "test", "unseen", "expert"):
-        table.add_column(column, min_width=len(column))
+    table = Table(
+        "environment", "train", "test", "unseen", "expert", "what backs it", box=None, pad_edge=False
+    )
     # What does not fit is in --json.
-    table.add_column("what backs it", no_wrap=True, overflow="ellipsis")
+    room = max(20, console.width - max(len(row["name"]) for row in rows) - COUNTS_WIDTH)
     for row in rows:
         if row["is_available"]:
             counts = [str(row[f"num_{split}"]) for split in ("train", "test", "unseen")]
-            table.add_row(row["name"], *counts, "yes" if row["has_expert"] else "no", row["source"])
+            expert = "yes" if row["has_expert"] else "no"
+            table.add_row(row["name"], *counts, expert, shorten(row["source"], room, placeholder=" ..."))
     if table.row_count:
         console.print(table)
     for row in rows:

@@ -34,7 +34,7 @@ class LateWorld(HoardingEnvironment):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (BrokenWorld, "the environment raised KeyError"),
+        (BrokenWorld, "cannot be made: KeyError: 'nobody thought of this'"),
         (FaultyWorld, "the list of tasks is torn"),
         (LateWorld, "environment late: no clock; pip install clock"),
     ],
