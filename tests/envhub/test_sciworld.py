@@ -328,3 +328,13 @@ def test_the_simulator_leaves_nothing_where_it_runs(tmp_path: Path) -> None:
     where = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code], check=True, env=where, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_action_is_never_paid(sciworld: SciWorld) -> None:
+    """Some tasks are scored above 0 before anything was done."""
+    episode = sciworld.reset("find-living-thing-var2", 0)
+    try:
+        results = [episode.step("sing a song"), episode.step("look around")]
+    finally:
+        episode.close()
+    assert [(r.is_malformed, r.reward > 0) for r in results] == [(True, False), (False, True)]

@@ -63,7 +63,8 @@ class SciWorldEpisode(Episode):
             self._observation = outcome.text
             if outcome.score < 0 and self._world.is_broken():
                 self._observation, self._is_truncated = BROKEN, True
-            else:
+            elif outcome.text != NO_MATCH or outcome.is_completed:
+                # What the simulator pays for the beginning alone comes with the first action that it takes.
                 self._score, self._is_terminated = outcome.score, outcome.is_completed
         self._turns.append((action, self._observation))
         if self._guide is not None:
