@@ -42,13 +42,17 @@ def test_values_arrive_whole_and_in_order_however_the_pipe_cuts_them(
 def test_a_value_larger_than_a_piece_arrives_and_one_that_is_cut_off_does_not() -> None:
     ours, theirs = socket.socketpair()
     large, inbox = "x" * (3 * PIECE_BYTES), Inbox()
-    with theirs:
-        with ours:
-            sender = threading.Thread(target=ours.sendall, args=(encode(large) + encode(large)[:-1],))
-            sender.start()
-            assert inbox.receive(theirs) == [large]
-        sender.join()
+
+    def send() -> None:
+        ours.sendall(encode(large) + encode(large)[:-1])
+        ours.shutdown(socket.SHUT_WR)
+
+    with ours, theirs:
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert inbox.receive(theirs) == [large]
         assert inbox.receive(theirs) == []
+        sender.join()
 
 
 class _Slow(SessionHost):
