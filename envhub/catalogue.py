@@ -18,7 +18,8 @@ class Catalogue:
     async def environments(self) -> list[dict[str, Any]]:
         """What is served, and of what is not available the reason."""
         worker = await self._pools[CATALOGUE].least_loaded()
-        rows: list[dict[str, Any]] = await worker.call("environments", self._specs(self._pools.environments))
+        specs = [self._config.spec(name) for name in self._pools.environments]
+        rows: list[dict[str, Any]] = await worker.call("environments", specs)
         return [{**row, "name": name} for name, row in zip(self._pools.environments, rows, strict=True)]
 
     async def describe(self, environment: str) -> dict[str, Any]:
@@ -64,6 +65,3 @@ class Catalogue:
             "unknown_environment",
             f"environment = {environment[:80]!r}: not served here; {hint}There are {', '.join(served)}",
         )
-
-    def _specs(self, environments: Iterable[str]) -> list[str]:
-        return [self._config.spec(name) for name in environments]

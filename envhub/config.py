@@ -1,6 +1,6 @@
 """Where the hub listens, which environments it serves from how many workers, and what it allows."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator
@@ -49,6 +49,16 @@ class PoolConfig(Section):
     """Of this environment; one more is answered 503 with Retry-After."""
 
 
+class PoolLimits(NamedTuple):
+    """What holds for one environment's workers, its own settings and those of the hub taken together."""
+
+    num_workers: int
+    step_timeout_s: float
+    max_worker_bytes: int
+    max_sessions: int | None
+    """None: only `hub.max_sessions` holds."""
+
+
 class HubConfig(Section):
     """The environment server."""
 
@@ -92,10 +102,10 @@ class HubConfig(Section):
         """`textcraft,babyai` on a command line."""
         return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
-    def pool(self, environment: str) -> PoolConfig:
-        """What holds for the workers of an environment, nothing left out but `max_sessions`."""
+    def pool(self, environment: str) -> PoolLimits:
+        """What holds for the workers of an environment."""
         own = self.pools.get(environment, PoolConfig())
-        return PoolConfig(
+        return PoolLimits(
             num_workers=own.num_workers or self.num_workers,
             step_timeout_s=own.step_timeout_s or self.step_timeout_s,
             max_worker_bytes=own.max_worker_bytes or self.max_worker_bytes,

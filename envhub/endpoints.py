@@ -28,7 +28,13 @@ _NAMED: Final[tuple[Code, ...]] = (
     *_LOST,
 )
 """What may befall a request that names an environment."""
-_PLAYED: Final[tuple[Code, ...]] = ("unknown_session", "environment_fault", *_LOST)
+_PLAYED: Final[tuple[Code, ...]] = (
+    "unknown_session",
+    "environment_fault",
+    "worker_hung",
+    "worker_died",
+    "worker_too_large",
+)
 """What may befall a request that names a session."""
 
 
@@ -148,7 +154,7 @@ ENDPOINTS: Final = (
         "Play one turn",
         "Every turn has its index, so a step sent again after its answer was lost is not played twice.",
         answers.StepAnswer,
-        ("wrong_index", "episode_over", *_PLAYED),
+        ("wrong_index", "episode_over", "hub_full", *_PLAYED),
         body=bodies.StepBody,
     ),
     Endpoint(
@@ -199,7 +205,7 @@ ENDPOINTS: Final = (
         "End a session",
         "Gives back what it holds. A session that is not closed ends by its time to live.",
         answers.ClosedAnswer,
-        _PLAYED,
+        ("unknown_session",),
     ),
     Endpoint(
         *("health", "GET", "/healthz", "The hub"),

@@ -1,8 +1,8 @@
 """The hub's worker processes, a pool for each environment: what one does to its workers harms no other.
 
 Loops, all of them for ever: one per worker slot keeps a worker alive (started when the environment is first
-used, replaced when it dies), one watches how much memory the workers hold. Callers wait for a worker to come
-up for at most `step_timeout_s`.
+used, replaced when it dies), one watches how much memory the workers hold. Callers wait for the first workers
+of an environment for at most `START_S`, for a new one in place of a dead one for at most `step_timeout_s`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class WorkerPool:
 
     def __init__(self, name: str, config: HubConfig) -> None:
         self.name = name
-        self.config = config.pool(name)
+        self.limits = config.pool(name)
         self.num_lost = 0
         """Workers that died or were killed since the hub began."""
         self._living: list[Worker] = []
@@ -40,9 +40,7 @@ class WorkerPool:
         self._wanted = asyncio.Event()
         self._has_started = False
         self._is_awaited = name in config.environments
-        self._step_timeout_s = self.config.step_timeout_s or config.step_timeout_s
-        self._max_bytes = self.config.max_worker_bytes or config.max_worker_bytes
-        self.num_workers = 1 if name == CATALOGUE else self.config.num_workers or config.num_workers
+        self.num_workers = 1 if name == CATALOGUE else self.limits.num_workers
 
     @property
     def living(self) -> tuple[Worker, ...]:
@@ -63,7 +61,7 @@ class WorkerPool:
             if not self._has_started:
                 await within(START_S, self.all_up(), "the first workers", TimeoutError)
             if not self.living:
-                await within(self._step_timeout_s, self._some_up(), "a new worker", TimeoutError)
+                await within(self.limits.step_timeout_s, self._some_up(), "a new worker", TimeoutError)
         except TimeoutError:
             raise HubRefusal("no_worker", "no environment worker is up; try again") from None
         return min(self.living, key=lambda worker: len(worker.sessions))
@@ -87,7 +85,7 @@ class WorkerPool:
         await self._wanted.wait()
         while True:
             try:
-                worker = await Worker.start(self._step_timeout_s, self._max_bytes)
+                worker = await Worker.start(self.limits.step_timeout_s, self.limits.max_worker_bytes)
             except (PreflightError, OSError) as error:
                 if self._is_awaited and not self._has_started:
                     raise
@@ -107,8 +105,8 @@ class WorkerPool:
     def kill_large(self, sizes: dict[int, int]) -> None:
         """Kill the workers whose size (by process id) is over the limit."""
         for worker in self.living:
-            if sizes.get(worker.pid, 0) > self._max_bytes:
-                limit = f"{self._max_bytes >> 20} MiB (max_worker_bytes)"
+            if sizes.get(worker.pid, 0) > self.limits.max_worker_bytes:
+                limit = f"{self.limits.max_worker_bytes >> 20} MiB (max_worker_bytes)"
                 worker.kill("worker_too_large", f"its worker held more than {limit} and was replaced")
 
 
@@ -118,7 +116,6 @@ class Pools:
     def __init__(self, config: HubConfig, environments: Iterable[str]) -> None:
         self.environments = tuple(environments)
         self._pools = {name: WorkerPool(name, config) for name in (CATALOGUE, *self.environments)}
-        self._max_sessions = config.max_sessions
 
     def __getitem__(self, environment: str) -> WorkerPool:
         """The pool of an environment that is served; KeyError otherwise."""

@@ -39,7 +39,7 @@ class Session:
         self._functions = environment.functions if action_format in CALL_FORMATS else None
         self._episode: Episode = guarded(lambda: environment.reset(task.task, task.seed))
         self._num_played = 0
-        self._last_action = ""
+        self._last_sent = ("", False)
         try:
             self.opening = guarded(
                 lambda: Opening(
@@ -66,7 +66,7 @@ class Session:
         Refuses with `wrong_index` any other index, and the last one with another action; with `episode_over`
         a new turn after termination.
         """
-        if index == self._num_played - 1 and action == self._last_action:
+        if index == self._num_played - 1 and (action, is_text) == self._last_sent:
             return self._last
         if index != self._num_played:
             raise HubRefusal(
@@ -75,7 +75,7 @@ class Session:
         if self._last.is_over:
             raise HubRefusal("episode_over", f"index = {index}: the episode ended with turn {index - 1}")
         self._last = guarded(lambda: self._read_and_play(action) if is_text else self._play(action))
-        self._last_action = action
+        self._last_sent = (action, is_text)
         self._num_played += 1
         return self._last
 

@@ -237,7 +237,7 @@ class SessionTable(Catalogue):
         return entry
 
     def _check_room(self, pool: WorkerPool) -> None:
-        own = pool.config.max_sessions
+        own = pool.limits.max_sessions
         if own and pool.num_sessions >= own:
             raise HubRefusal("hub_full", f"all {own} sessions of {pool.name} are in use (hub.pools)")
         if len(self) >= self._config.max_sessions:

@@ -1,6 +1,11 @@
 """What an environment says or leaves behind costs its own session, never another's, and never the hub."""
 
 import asyncio
+import os
+import resource
+import signal
+import threading
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 from common.trajectory import TaskReference
 from envhub.refusal import HubRefusal
 from envhub.session import Session
+from envhub.session_table import MAX_WAITING
 from tests.envhub.fakes import MisspeakingEnvironment, MisspeakingEpisode
 from tests.envhub.test_server import Browser, hub
 
@@ -101,35 +107,93 @@ async def test_what_there_is_is_listed_however_many_workers_each_has() -> None:
         assert (status, len(listed["environments"])) == (200, 1)
 
 
-async def test_who_gives_up_opening_leaves_no_session_behind() -> None:
+async def test_who_gives_up_opening_leaves_no_session_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOSED_MARK", str(tmp_path / "mark"))
+    task = TaskReference(environment=SPEAKER, task="hoard")
     async with hub(environments=[SPEAKER]) as (server, browse):
         worker = server.pools[SPEAKER].living[0]
-        opening = asyncio.ensure_future(
-            server.sessions.open(TaskReference(environment=SPEAKER, task="hoard"), "plain")
-        )
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        opening.cancel()
-        with suppress(asyncio.CancelledError):
-            await opening
+        # A stopped worker cannot answer in time.
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await server.sessions.open(task, "plain")
+        os.kill(worker.pid, signal.SIGCONT)
         assert worker.sessions == set()
         # The worker plays one at a time: when this is answered, the close is too.
         await browse.open(**TASK)
-        assert len(server.sessions) == 1
+        assert (tmp_path / "mark").read_text() == "closed"
 
 
 async def test_a_session_that_is_used_while_others_are_swept_stays() -> None:
     now = [0.0]
-    async with hub(clock=lambda: now[0], session_ttl_s=10) as (server, browse):
+    async with hub(clock=lambda: now[0], session_ttl_s=10, environments=["guess_number"]) as (server, browse):
         first, second = await browse.open(), await browse.open()
+        worker = server.pools["guess_number"].living[0]
         now[0] = 20
+        # While the worker is stopped, the sweep waits for it to close the first session.
+        os.kill(worker.pid, signal.SIGSTOP)
         async with asyncio.TaskGroup() as group:
-            group.create_task(server.sessions.sweep())
-            group.create_task(browse.step(second, 0, "guess 1"))
-        status, _ = await browse.step(second, 0, "guess 1")
-        assert status in (200, 404)
+            swept = group.create_task(server.sessions.sweep())
+            step = group.create_task(server.sessions.step(second, 0, "guess 1"))
+            await asyncio.sleep(0)
+            os.kill(worker.pid, signal.SIGCONT)
+        assert swept.result() == 1
+        assert step.result()["observation"] != ""
+        assert (await browse.step(second, 1, "guess 2"))[0] == 200
         assert (await browse.step(first, 0, "guess 1"))[0] == 404
-        assert len(server.sessions) == (1 if status == 200 else 0)
+
+
+async def test_a_worker_is_not_blamed_for_what_the_hub_did_not_hear() -> None:
+    async with hub(environments=["guess_number"], step_timeout_s=0.5) as (server, browse):
+        session = await browse.open()
+        async with asyncio.TaskGroup() as group:
+            step = group.create_task(server.sessions.step(session, 0, "guess 1"))
+            # One turn of the loop to ask, one to send; then the loop stands still past the deadline.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            threading.Event().wait(1.0)
+        assert step.result()["is_malformed"] is False
+        assert server.pools.num_lost["guess_number"] == 0
+
+
+async def test_workers_whose_memory_cannot_be_read_now_live_on() -> None:
+    async with hub(environments=["guess_number"]) as (server, browse):
+        session = await browse.open()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # The thread that will look is there already; not one more file can be opened.
+        await server.pools.watch_once()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+        try:
+            await server.pools.watch_once()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert (await browse.step(session, 0, "guess 1"))[0] == 200
+
+
+async def test_more_steps_of_one_session_than_may_wait_are_told_to_come_back() -> None:
+    async with hub(environments=["guess_number"]) as (server, browse):
+        session = await browse.open()
+        worker = server.pools["guess_number"].living[0]
+        os.kill(worker.pid, signal.SIGSTOP)
+        async with asyncio.TaskGroup() as group:
+            waiting = [
+                group.create_task(outcome(server.sessions.step(session, turn, "guess 1")))
+                for turn in range(MAX_WAITING + 1)
+            ]
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result() for task in done] == ["hub_full"]
+            os.kill(worker.pid, signal.SIGCONT)
+        assert [task.result() for task in waiting] == ["played"] * MAX_WAITING + ["hub_full"]
+
+
+async def outcome(play: Awaitable[object]) -> str:
+    try:
+        await play
+    except HubRefusal as refusal:
+        return refusal.code
+    return "played"
 
 
 async def test_sessions_of_a_dead_worker_are_faults_and_not_expired() -> None:
