@@ -1,5 +1,6 @@
 """`python -m envhub` as a person or the launcher starts it."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +87,27 @@ def test_a_signal_ends_the_hub_cleanly(config: Path, number: signal.Signals) -> 
         process.send_signal(number)
         assert process.wait(timeout=20) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_a_hub_that_is_asked_to_stop_waits_for_the_session_in_play() -> None:
+    started = command("--environments", "guess_number", "--hub.drain_s=60")
+    with subprocess.Popen(started, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().partition("url=")[2].partition(" ")[0]
+        opened = asked(f"{url}/v1/sessions", {"environment": "guess_number", "task": "number-001"})
+        session = f"{url}/v1/sessions/{opened['session']}"
+        process.send_signal(signal.SIGTERM)
+        assert "began to drain sessions=1" in process.stderr.readline()
+        assert asked(f"{url}/healthz")["status"] == "draining"
+        assert asked(f"{session}/step", {"index": 0, "action": "guess 1"})["observation"]
+        assert asked(session, method="DELETE") == {"closed": True}
+        assert process.wait(timeout=20) == 0
+        assert "sessions_cut=0" in process.stderr.read()
+
+
+def asked(url: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found

@@ -1,6 +1,10 @@
 """`pronghorn envs` lists whatever it is asked for: what breaks is missing, with the reason."""
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +12,8 @@ from common.errors import EnvironmentFault, PreflightError
 from envhub.task import Split, Task
 from launch.cli import main
 from tests.envhub.fakes import HoardingEnvironment
+
+ROOT = Path(__file__).parents[2]
 
 
 class BrokenWorld(HoardingEnvironment):
@@ -57,3 +63,12 @@ def test_an_environment_that_breaks_is_listed_as_missing_with_the_reason(
 def test_a_name_that_means_nothing_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["envs", "guess_numbr"]) == 2
     assert "did you mean 'guess_number'" in capsys.readouterr().err
+
+
+def test_an_environment_of_ones_own_is_found_where_the_command_is_typed(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docs" / "sort_letters.py", tmp_path / "mine.py")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pronghorn"), "envs", "python:mine:SortLetters", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)[0]["is_available"]
