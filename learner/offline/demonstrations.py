@@ -32,7 +32,7 @@ def encode(demonstration: Demonstration, dialogue: Dialogue) -> TrainingSequence
     zeros = np.zeros(len(is_action), np.float32)
     versions = np.where(is_action, 0, -1).astype(np.int32)
     tokens = np.concatenate(parts).astype(np.int32)
-    return TrainingSequence(tokens, is_action, is_action, zeros, is_action.astype(np.float32), versions)
+    return TrainingSequence.of(tokens, is_action, is_action, zeros, is_action.astype(np.float32), versions)
 
 
 def sequences(

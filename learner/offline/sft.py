@@ -20,11 +20,12 @@ from common.model_config import ModelConfig
 from common.prompt import Dialogue
 from common.role import run_role
 from common.run_config import RoleConfig, RunSection
-from learner.batch import Batch, TrainingSequence, pack
+from learner.batch import Batch, TrainingSequence
 from learner.command_channel import connect
 from learner.config import LearnerConfig, SftConfig
 from learner.loss import imitation
 from learner.offline.demonstrations import sequences
+from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
 
 log = logging.getLogger(__name__)
