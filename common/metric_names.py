@@ -47,6 +47,8 @@ train/entropy | nats | entropy of the policy at the trained tokens, mean
 train/grad_norm | norm | of the gradient before clipping; empty when the step was skipped
 train/learning_rate | 1 | after warm-up and schedule
 train/mismatch_kl | nats | k3 estimate of KL(behaviour policy to target policy) per trained token
+train/reference_kl | nats | k3 estimate of KL(policy to reference model) per trained token; 0 without one
+train/update_kl | nats | k3 estimate of KL(policy as the step began to policy); 0 where not scored
 train/abs_log_ratio | nats | mean absolute log importance ratio
 train/mean_ratio | 1 | importance ratio pi / mu, mean; 1 on policy
 train/max_ratio | 1 | importance ratio, largest
