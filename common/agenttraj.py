@@ -6,18 +6,18 @@
                         {"from": "gpt",   "loss": true,  "value": action}, ...],
       "item_id": "textcraft_oak_boat"}, ...]
 
-Without instructions the first pair is absent. `loss` says which texts are learnt.
+Without instructions the first pair is absent. `loss` says which texts are learnt. Files are a JSON array or
+JSON lines. What AgentGym's evaluation writes are such rows with `reward` and `success` besides.
 """
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from common.errors import ConfigurationError
+from common import json_rows
+from common.json_rows import Kept, Layout, OnError
 from common.trajectory import Record
 
 ACKNOWLEDGEMENT = "OK."
@@ -43,6 +43,10 @@ class Demonstration(Record):
 
     conversations: tuple[Utterance, ...] = Field(min_length=2)
     item_id: str = Field(min_length=1)
+    reward: float | None = None
+    """What the play brought, on the environment's own scale, where somebody wrote it beside the texts."""
+    success: bool | None = None
+    """What whoever wrote it took for success; the environment's own predicate decides."""
 
     @model_validator(mode="after")
     def _speakers_alternate(self) -> "Demonstration":
@@ -82,34 +86,22 @@ def demonstration(item_id: str, instructions: str, exchanges: Iterable[tuple[str
     return Demonstration.model_validate({"conversations": parts, "item_id": item_id})
 
 
-def write(path: Path, rows: Iterable[Demonstration]) -> int:
-    """Write all rows, atomically, one per line of the array; how many."""
-    lines = [json.dumps(row.model_dump(by_alias=True), ensure_ascii=False) for row in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
-    os.replace(unfinished, path)
-    return len(lines)
+def row_of(row: Demonstration) -> dict[str, Any]:
+    """The row as the format has it: every text with its `loss`, other keys only when they are set."""
+    values = row.model_dump(by_alias=True)
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def write(path: Path, rows: Iterable[Demonstration], layout: Layout = "array") -> int:
+    """Write all rows, atomically, one per line; how many."""
+    return json_rows.write(path, map(row_of, rows), layout)
 
 
 def read(path: Path) -> list[Demonstration]:
-    """Every row; ConfigurationError with file, row number (from 0) and reason for the first bad one."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file of demonstrations") from None
-    except (ValueError, OSError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    if not isinstance(rows, list):
-        raise ConfigurationError(f"{path}: expected a JSON array of rows, found {type(rows).__name__}")
-    return [_row(path, number, row) for number, row in enumerate(rows)]
+    """Every row; ConfigurationError with file, line, row (from 0) and reason when one of them is broken."""
+    return list(read_rows(path).rows)
 
 
-def _row(path: Path, number: int, row: Any) -> Demonstration:
-    try:
-        return Demonstration.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "row"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{path}: row {number}: {where}: {reason}") from None
+def read_rows(path: Path, on_error: OnError = "refuse") -> Kept[Demonstration]:
+    """Every whole row, and why others were left out; with `refuse` ConfigurationError for the first one."""
+    return json_rows.read(path, Demonstration.model_validate, on_error)

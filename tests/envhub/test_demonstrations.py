@@ -111,7 +111,8 @@ def test_without_instructions_there_is_no_acknowledgement(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ({}, "expected a JSON array"),
+        (7, "expected a JSON array or JSON lines"),
+        ({}, "row 0: conversations: Field required"),
         ([{"conversations": [HUMAN, GPT]}], "row 0: item_id: Field required"),
         ([{"conversations": [HUMAN, GPT], "item_id": "a"}, 7], "row 1: row: "),
         ([{"conversations": [GPT, HUMAN], "item_id": "a"}], "human and gpt must take turns"),
