@@ -64,6 +64,7 @@ async def play(lease: Lease, table: Table) -> Trajectory:
         score=episode.score,
         is_success=episode.is_success,
         actor=table.actor,
+        next_prompt_tokens=episode.next_prompt,
         started_at=started_at,
         finished_at=time.time(),
     )
@@ -76,6 +77,8 @@ class Episode:
         self.turns: list[Turn] = []
         self.score = 0.0
         self.is_success = False
+        self.next_prompt: Int32 = np.empty(0, np.int32)
+        """What the policy would have read next; empty when the task ended the episode."""
         self._lease = lease
         self._table = table
         self._session = session
@@ -89,6 +92,7 @@ class Episode:
         observation = self._session.observation
         prompt = self._dialogue.first_prompt(observation)
         for _ in range(self._lease.horizon):
+            self.next_prompt = prompt
             if self._num_tokens + len(prompt) >= self._lease.sampling.max_episode_tokens:
                 return "truncated_by_tokens"
             if time.monotonic() > deadline:
@@ -96,11 +100,14 @@ class Episode:
             generation = await self._generate(prompt)
             result = await self._act(observation, prompt, generation)
             if result.is_terminated:
+                self.next_prompt = np.empty(0, np.int32)
                 return "terminated"
-            if result.is_truncated:
-                return "truncated_by_environment"
             observation = result.observation
             prompt = self._dialogue.next_prompt(observation, generation.is_stopped)
+            if result.is_truncated:
+                self.next_prompt = prompt
+                return "truncated_by_environment"
+        self.next_prompt = prompt
         return "truncated_by_horizon"
 
     async def _generate(self, prompt: Int32) -> Generation:

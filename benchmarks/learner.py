@@ -22,11 +22,12 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.report import Report, parse
 from common.model_config import ModelConfig, SmallModel
-from learner.batch import TrainingSequence, pack
+from learner.batch import TrainingSequence
 from learner.command_channel import connect
 from learner.config import LearnerConfig
 from learner.loss import objective
 from learner.model_source import make_small
+from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
 
 WORDS = [f"{a}{b}{c}" for a in "abcdefgh" for b in "abcdefgh" for c in "abcdefgh"]
@@ -139,7 +140,7 @@ def _sequence(length: int, seed: int) -> TrainingSequence:
     rng = np.random.default_rng(seed)
     is_action = rng.random(length) < ACTION_SHARE
     is_action[0] = False
-    return TrainingSequence(
+    return TrainingSequence.of(
         tokens=rng.integers(0, 2 * len(WORDS), length).astype(np.int32),
         is_action=is_action,
         is_trained=is_action,

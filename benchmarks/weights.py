@@ -42,9 +42,10 @@ from common.config import load
 from common.messages import Hello, PolicyAnnouncement, Sampling, Stop
 from common.weights.store import WeightStore
 from envhub.envs.textcraft.workshop import WorkshopTextCraft
-from learner.batch import TrainingSequence, pack
+from learner.batch import TrainingSequence
 from learner.config import LearnerRoleConfig
 from learner.model_source import make_small
+from learner.packing import pack
 from learner.publisher import Publisher
 from learner.ranks import TrainerThread, open_trainer
 from learner.smollm2 import smollm2_folder
@@ -108,7 +109,7 @@ def _engine_cpu_s() -> float:
 
 def _sequence() -> TrainingSequence:
     is_action = np.arange(32) >= 16
-    return TrainingSequence(
+    return TrainingSequence.of(
         tokens=words(np.random.default_rng(0), 32),
         is_action=is_action,
         is_trained=is_action,

@@ -93,6 +93,8 @@ class TaskReference(Record):
     seed: int = 0
     kind: str = ""
     """The type of the task, for counting by type; not part of its identity."""
+    depth: int = Field(default=0, ge=0, lt=MAX_COUNT)
+    """How many layers of sub-goals it has, 0 where that is not known; for counting, as `kind` is."""
 
 
 class Trajectory(Record):
@@ -110,6 +112,8 @@ class Trajectory(Record):
     actor: str = ""
     fault: str = ""
     """Why, when the outcome is `faulted`; empty otherwise."""
+    next_prompt_tokens: Int32 = Field(default_factory=lambda: np.empty(0, np.int32))
+    """[P] what the policy would have read next, had the episode not been cut; a critic bootstraps there."""
     started_at: float = 0.0
     finished_at: float = 0.0
     """Seconds since the epoch, on the actor's clock."""

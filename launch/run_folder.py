@@ -19,8 +19,8 @@ from launch.config import RunConfig
 
 FIXED = (
     "run.name", "run.seed", "model", "tasks", "sft", "horizon", "sampling",
-    "learner.group_size", "learner.groups_per_step", "learner.advantage", "learner.normalizes_std",
-    "evaluation.num_tasks", "evaluation.horizon", "evaluation.temperature",
+    "learner.group_size", "learner.groups_per_step", "learner.advantage", "learner.critic.kind",
+    "evaluation.num_tasks", "evaluation.samples", "evaluation.horizon", "evaluation.temperature",
 )  # fmt: skip
 """What a resumed run must share with its beginning: otherwise its numbers would mean two things."""
 

@@ -37,7 +37,7 @@ def connect(device: str) -> torch.device:
 
 
 class CommandChannel:
-    """One message from rank 0 to each other rank at a time: msgpack over gloo; made by all ranks together."""
+    """Messages from rank 0 to each other rank and back: msgpack over gloo; made by all ranks together."""
 
     def __init__(self) -> None:
         self._group = dist.new_group(backend="gloo", timeout=_IDLE)
@@ -50,6 +50,21 @@ class CommandChannel:
         dist.broadcast(torch.tensor([len(payload) for payload in payloads]), src=0, group=self._group)
         for rank, payload in enumerate(payloads[1:], start=1):
             dist.send(payload, dst=rank, group=self._group)
+
+    def collect(self, message: Any) -> list[Any]:
+        """Every rank's message, in order, on rank 0; nothing elsewhere. All ranks call it together."""
+        payload = torch.frombuffer(bytearray(msgpack.packb(message)), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
+        dist.all_gather(sizes, torch.tensor([len(payload)]), group=self._group)
+        if dist.get_rank():
+            dist.send(payload, dst=0, group=self._group)
+            return []
+        messages = [message]
+        for rank, size in enumerate(sizes[1:], start=1):
+            payload = torch.empty(int(size), dtype=torch.uint8)
+            dist.recv(payload, src=rank, group=self._group)
+            messages.append(msgpack.unpackb(payload.numpy().tobytes()))
+        return messages
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next message of rank 0."""

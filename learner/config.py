@@ -9,25 +9,7 @@ from common.config import Section
 from common.messages import Sampling
 from common.model_config import ModelConfig
 from common.run_config import MonitorConfig, RoleConfig, RunSection
-
-
-class LossConfig(Section):
-    """The policy-gradient objective, anchored on the recorded behaviour logprobs."""
-
-    kind: Literal["dppo_tv", "ppo", "tis"] = "dppo_tv"
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    clip_high: float = Field(default=0.28, gt=0)
-    """`ppo`: bounds of the ratio, 1 - clip_low and 1 + clip_high."""
-    tv_delta: float = Field(default=0.2, gt=0, le=1)
-    """`dppo_tv`: a token is masked when |pi - mu| exceeds this in the direction of the update."""
-    max_ratio: float = Field(default=20.0, gt=1)
-    """`dppo_tv`: cap of the importance ratio."""
-    tis_cap: float = Field(default=2.0, gt=0)
-    """`tis`: cap of the truncated importance weight."""
-    behaviour_kl: float = Field(default=1e-3, ge=0)
-    """Weight of (log r)^2 towards the behaviour policy."""
-    entropy: float = Field(default=0.0, ge=0)
-    """Weight of the entropy bonus."""
+from learner.algorithm_config import AdvantageConfig, CriticConfig, GuardConfig, LossConfig, ReferenceConfig
 
 
 class HorizonConfig(Section):
@@ -98,14 +80,19 @@ class LearnerConfig(OptimizerConfig):
     steps: int = Field(default=100, ge=0)
     groups_per_step: int = Field(default=8, ge=1)
     group_size: int = Field(default=8, ge=1)
-    advantage: Literal["grpo"] = "grpo"
-    normalizes_std: bool = False
-    """GRPO: divide by the group's standard deviation."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the batch of a step."""
+    minibatches: int = Field(default=1, ge=1)
+    """Optimizer updates per pass; the policy version rises by one per step all the same."""
     drops_zero_variance: bool = True
-    """Groups whose members all scored the same teach nothing: dropped and refilled."""
+    """Where a group is compared: one whose members all scored the same teaches nothing, and is refilled."""
     mask_truncated: bool = False
     """Do not train on trajectories that were cut."""
+    advantage: AdvantageConfig = AdvantageConfig()
     loss: LossConfig = LossConfig()
+    critic: CriticConfig = CriticConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+    guards: GuardConfig = GuardConfig()
     staleness: StalenessConfig = StalenessConfig()
     microbatch_tokens: int = Field(default=4096, ge=64)
     """Token budget of one packed micro-batch."""
@@ -124,9 +111,24 @@ class LearnerConfig(OptimizerConfig):
 
     @model_validator(mode="after")
     def _group_can_be_compared(self) -> "LearnerConfig":
-        if self.advantage == "grpo" and self.group_size < 2:
+        if self.advantage.compares_group and self.group_size < 2:
             raise ValueError(
-                f"group_size {self.group_size}: grpo compares the members of a group; give at least 2"
+                f"group_size = {self.group_size}: {self.advantage.kind} compares the members of a group; "
+                "give at least 2"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _critic_is_there_when_it_is_read(self) -> "LearnerConfig":
+        kind, critic = self.advantage.kind, self.critic
+        if self.advantage.needs_critic and critic.kind == "none":
+            raise ValueError(
+                f"advantage.kind = {kind!r} reads a critic: give critic.kind = 'separate' or 'shared'"
+            )
+        if not self.advantage.needs_critic and critic != CriticConfig():
+            raise ValueError(
+                f"critic.{min(critic.model_fields_set)}: advantage.kind = {kind!r} reads no critic; "
+                "allowed are none of its options, or advantage.kind = 'gae' or 'vtrace'"
             )
         return self
 
@@ -136,11 +138,29 @@ class EvaluationConfig(Section):
 
     num_tasks: int = Field(default=0, ge=0)
     """0: no evaluation."""
+    samples: int = Field(default=1, ge=1)
+    """Plays per task: k of avg@k and pass@k."""
     every: int = Field(default=0, ge=0)
     """Steps between evaluations during training; 0: only before and after."""
+    is_concurrent: bool = True
+    """Those during training are played while it goes on; False: it waits, as it does before and after."""
+    max_share: float = Field(default=0.25, gt=0, le=1)
+    """`is_concurrent`: held-out episodes take at most this share of the actors' places at a time."""
+    deadline_s: float = Field(default=3600.0, gt=0)
+    """`is_concurrent`: an evaluation that is not played by then is given up, and nothing of it counts."""
     horizon: int = Field(default=0, ge=0)
     """0: the last horizon of the schedule, before and after alike."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+    """0: greedy, always the likeliest token."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> "EvaluationConfig":
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"samples = {self.samples}, temperature = 0: greedy plays of a task are alike; "
+                "allowed are samples = 1 or temperature > 0"
+            )
+        return self
 
 
 class LearnerRoleConfig(RoleConfig):

@@ -19,6 +19,7 @@ from common.messages import Ack, Cancel, FromLearner, Grant, Lease, Sampling
 from common.trajectory import Group, Member, TaskReference, Trajectory
 from learner.advantage import has_zero_variance
 from learner.config import LearnerConfig
+from learner.evaluation_queue import EvaluationLimits, EvaluationQueue
 from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from learner.ledger_thread import LedgerThread
@@ -69,6 +70,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._call = LedgerThread()
         self._groups = Outstanding()
+        self._evaluations = EvaluationQueue(book, ledger, self._call, self._groups)
 
     # --- start and end -----------------------------------------------------------------------
 
@@ -162,9 +164,8 @@ class Dispatcher:
         if is_evaluation:
             return []
         group = await self._call(self._ledger.group, group_id)
-        if self._config.drops_zero_variance and has_zero_variance(
-            np.array([t.episode_return for t in group.trajectories])
-        ):
+        compares = self._config.drops_zero_variance and self._config.advantage.compares_group
+        if compares and has_zero_variance(np.array([t.episode_return for t in group.trajectories])):
             return await self._drop(group_id, "zero_variance")
         self._groups.complete[group_id] = group
         return []
@@ -181,6 +182,7 @@ class Dispatcher:
     async def grants(self) -> Outgoing:
         """Open as many groups as capacity and credits allow and assign what is pending."""
         async with self._lock:
+            self._evaluations.offer(is_training=self.is_training)
             if self.is_training:
                 await self._open_groups()
             assigned = self.book.assign()
@@ -254,27 +256,22 @@ class Dispatcher:
     # --- evaluation --------------------------------------------------------------------------
 
     async def open_evaluation(
-        self, label: str, tasks: Sequence[TaskReference], *, horizon: int, sampling: Sampling
+        self,
+        label: str,
+        tasks: Sequence[TaskReference],
+        *,
+        horizon: int,
+        sampling: Sampling,
+        max_share: float = 1.0,
     ) -> None:
         """Offer each task once, for the present version or a newer one, before any training lease.
 
-        What was opened under this label before a restart is taken up where it was.
+        While training goes on they take at most `max_share` of the actors' places at a time. What was opened
+        under this label before a restart is taken up where it was.
         """
         async with self._lock:
-            mine = await self._call(self._ledger.evaluation_groups, label)
-            if not mine:
-                mine = await self._call(
-                    self._ledger.open_groups,
-                    tasks,
-                    purpose="evaluation",
-                    label=label,
-                    horizon=horizon,
-                    size=1,
-                    version=self.version,
-                )
-            for group in reversed([g for g in mine if len(g.played) < g.size]):
-                self._groups.evaluating[group.id] = label
-                self.book.offer(group, sampling, self.version, urgent=True)
+            limits = EvaluationLimits(horizon, sampling, self.version, max_share)
+            await self._evaluations.open(label, tasks, limits)
 
     async def evaluation(self, label: str) -> list[Trajectory]:
         """Wait until every task of an opened evaluation has been played; empty when asked to stop.
@@ -288,10 +285,12 @@ class Dispatcher:
             what = f"evaluation {label!r}: {len(self.book.actors)} actors, {self.book.num_out} in play: they"
             await within(self._config.batch_s, self._changed.wait(), what, PronghornError)
         async with self._lock:
-            played = await self._call(self._ledger.groups_in, "complete", "evaluation")
-            records = [await self._call(self._ledger.group, g.id) for g in played if g.label == label]
-            await self._call(self._ledger.finish_evaluation_groups, label)
-        return [t for record in records for t in record.trajectories]
+            return await self._evaluations.collect(label)
+
+    async def abandon_evaluation(self, label: str) -> Outgoing:
+        """Give up an evaluation that is not recorded: nothing of it will ever count."""
+        async with self._lock:
+            return await self._evaluations.abandon(label, self.version)
 
     @property
     def queue(self) -> int:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from common.aio import background
 from common.bus.bus import LearnerBus
@@ -20,18 +20,19 @@ from common.errors import PronghornError
 from common.metrics import MetricsWriter
 from common.run_directory import RunDirectory, write_json
 from common.trajectory import Group, TaskReference
-from learner.batch_builder import BatchBuilder, StepBatch
+from learner.batch_builder import BatchBuilder, Draft
 from learner.checkpoint import CheckpointStore
 from learner.config import LearnerRoleConfig
 from learner.dispatcher import Dispatcher
 from learner.door import Door
-from learner.evaluation import summarize
+from learner.evaluator import Evaluator
 from learner.horizon import horizon_at
 from learner.ledger import Ledger
 from learner.publisher import Publisher
-from learner.ranks import TrainerThread
+from learner.ranks import Ranks, TrainerThread
 from learner.status import Status
 from learner.summary import evidence, summarize_run
+from learner.updates import take_step
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +67,27 @@ class Learner:
         self._parts = parts
         self._version = version
         self._folder: RunDirectory = config.run.folder
-        self._builder = BatchBuilder(config.learner)
+        self._builder = BatchBuilder(config.learner, config.run.seed)
         self._clock = clock
         self._measured_at: float | None = None
         """When the last step was measured, put off by what evaluations took since; None before the first."""
         self._status = Status(self._folder.status, config.learner.steps, parts.dispatcher, parts.door)
+        self._evaluator = Evaluator(
+            config,
+            parts.heldout,
+            dispatcher=parts.dispatcher,
+            door=parts.door,
+            ledger=parts.ledger,
+            metrics=parts.metrics,
+            status=self._status,
+        )
 
     async def run(self) -> bool:
         """Train to the last step and evaluate; True when finished, False when stopped early in good order."""
         parts = self._parts
         await parts.dispatcher.restore()
-        async with background(
-            parts.door.receive(), parts.door.serve(), parts.door.watch(), self._status.write()
-        ):
+        doors = (parts.door.receive(), parts.door.serve(), parts.door.watch())
+        async with background(*doors, self._status.write(), self._evaluator.serve()):
             await self._publish(time.time())
             finished = await self._train_and_evaluate()
             await parts.door.stop("the run is finished" if finished else "the learner was asked to stop")
@@ -94,16 +103,13 @@ class Learner:
             return False
         parts.dispatcher.is_training = True
         await parts.door.grant()
-        every = self._config.evaluation.every
         while self._version < last:
             # Before the step and not after the last one: a run that was stopped here evaluates first.
-            is_due = every and self._version and self._version % every == 0
-            goes_on = not is_due or await self._evaluate(f"step {self._version}")
-            if not goes_on or not await self._step(self._version + 1):
+            if not await self._evaluate_when_due() or not await self._step(self._version + 1):
                 await self._checkpoint()
                 return False
         parts.dispatcher.is_training = False
-        if not await self._evaluate("after"):
+        if not await self._evaluator.settled() or not await self._evaluate("after"):
             return False
         await parts.trainer.save_huggingface(self._folder.final_model)
         self._write_summary()
@@ -122,14 +128,14 @@ class Learner:
             await self._parts.dispatcher.call_ledger(self._parts.ledger.received_versions, g.group)
             for g in groups
         ]
-        batch = self._builder.build(groups, received, self._version)
+        draft = self._builder.draft(groups, received, self._version)
         if step == 1:
-            await self._refuse_a_lying_ratio(batch)
+            await self._refuse_a_lying_ratio(draft)
         training = self._clock()
-        statistics = await self._parts.trainer.step(batch.batch, step, self._config.sampling.temperature)
+        statistics = await self._parts.trainer.run(partial(self._train, draft, step))
         finished_at, trained = time.time(), self._clock() - training
         await self._parts.dispatcher.consumed(
-            step, groups, max_staleness=batch.max_staleness, num_tokens=batch.num_trained_tokens
+            step, groups, max_staleness=draft.max_staleness, num_tokens=draft.num_trained_tokens
         )
         self._version = step
         await self._set_horizon()
@@ -143,10 +149,18 @@ class Learner:
             "waiting": waited,
             "step": self._measured_at - since,
         }
-        await self._measure(step, groups, batch, statistics.metrics(), times)
+        await self._measure(step, groups, draft, statistics, times)
         if step % self._config.learner.checkpoint_every == 0 or step == self._config.learner.steps:
             await self._checkpoint()
         return True
+
+    def _train(self, draft: Draft, step: int, ranks: Ranks) -> dict[str, float]:
+        """On the trainer's thread: the updates of the step; their numbers."""
+        temperature = self._config.sampling.temperature
+        done = take_step(
+            ranks, self._builder, draft, self._config.learner, step=step, temperature=temperature
+        )
+        return done.metrics()
 
     async def _next_groups(self) -> list[Group]:
         deadline = self._config.learner.batch_s
@@ -160,10 +174,10 @@ class Learner:
                 f"{book.num_out} episodes in play, {self._parts.dispatcher.queue} complete groups waiting"
             ) from None
 
-    async def _refuse_a_lying_ratio(self, batch: StepBatch) -> None:
+    async def _refuse_a_lying_ratio(self, draft: Draft) -> None:
         """Stop before the first step when engine and learner disagree about the same weights' tokens."""
         mismatch = await self._parts.trainer.mismatch(
-            batch.batch, self._version, self._config.sampling.temperature
+            self._builder.packed(draft.sequences), self._version, self._config.sampling.temperature
         )
         limit = self._config.learner.max_logprob_mismatch
         log.info("compared engine_and_learner_logprobs mean_abs=%.5f limit=%.5f", mismatch, limit)
@@ -192,18 +206,18 @@ class Learner:
         self,
         step: int,
         groups: list[Group],
-        batch: StepBatch,
+        draft: Draft,
         statistics: dict[str, float],
         times: dict[str, float],
     ) -> None:
         trained = [t for group in groups for t in group.trajectories]
-        values = self._parts.dispatcher.tally.flush(trained) | batch.values
+        values = self._parts.dispatcher.tally.flush(trained) | draft.values
         values |= {f"train/{name}": value for name, value in statistics.items()}
         values |= {f"time/{name}_s": seconds for name, seconds in times.items()}
         values |= self._status.engine_values()
         values["horizon/current"] = float(self._parts.dispatcher.horizon)
-        values["throughput/trained_tokens_per_s"] = batch.num_trained_tokens / times["step"]
-        values["throughput/read_tokens_per_s"] = batch.num_tokens / times["training"]
+        values["throughput/trained_tokens_per_s"] = draft.num_trained_tokens / times["step"]
+        values["throughput/read_tokens_per_s"] = draft.num_tokens / times["training"]
         await self._parts.dispatcher.call_ledger(self._parts.ledger.record_step_values, step, values)
         await asyncio.to_thread(self._parts.metrics.write, values, step)
         self._status.stepped(step, values)
@@ -219,45 +233,22 @@ class Learner:
 
     # --- evaluation, checkpoints, result -----------------------------------------------------
 
+    async def _evaluate_when_due(self) -> bool:
+        """The evaluation between two steps, where training waits for it. False when asked to stop."""
+        config, version = self._config.evaluation, self._version
+        if config.is_concurrent:
+            self._evaluator.follow(version)
+            return True
+        is_due = config.every and version and version % config.every == 0
+        return not is_due or await self._evaluate(f"step {version}")
+
     async def _evaluate(self, label: str) -> bool:
-        """Play the held-out tasks once under `label`, unless recorded already. False when asked to stop."""
-        config, parts = self._config.evaluation, self._parts
-        known = await parts.dispatcher.call_ledger(parts.ledger.evaluation, label)
-        if known is not None or not self._parts.heldout:
-            return not parts.dispatcher.is_stopping
+        """Play the held-out tasks with the present version. False when asked to stop."""
         began = self._clock()
-        self._status.stage = f"evaluating {label}"
-        horizon = config.horizon or self._config.horizon.rounds[-1]
-        sampling = self._config.sampling.model_copy(update={"temperature": config.temperature})
-        await parts.dispatcher.open_evaluation(label, parts.heldout, horizon=horizon, sampling=sampling)
-        await parts.door.grant()
-        trajectories = await parts.dispatcher.evaluation(label)
-        self._status.stage = "training"
-        if not trajectories:
-            return False
-        values = summarize(trajectories)
-        await self._record(label, values)
+        goes_on = await self._evaluator.play(label, self._version)
         if self._measured_at is not None:
             self._measured_at += self._clock() - began
-        return True
-
-    async def _record(self, label: str, values: dict[str, Any]) -> None:
-        parts = self._parts
-        await parts.dispatcher.call_ledger(
-            parts.ledger.record_evaluation, label, step=self._version, version=self._version, values=values
-        )
-        curve = {f"heldout/{name}": value for name, value in values.items() if isinstance(value, float)}
-        await asyncio.to_thread(parts.metrics.write, curve, self._version)
-        self._status.heldout = values["success"]
-        log.info(
-            "evaluated label=%s version=%d success=%.3f low=%.3f high=%.3f tasks=%d",
-            label,
-            self._version,
-            values["success"],
-            values["low"],
-            values["high"],
-            values["num_tasks"],
-        )
+        return goes_on
 
     async def _checkpoint(self) -> None:
         """Keep everything that a resume needs, under the ledger position it belongs to."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class PackedInput:
     """[A] int64: the index in T of the hidden state that predicts each trained token, in order."""
     targets: Tensor
     """[A] int64: those tokens."""
+    valued: Tensor
+    """[A + B] int64: the same indices, then the last of each sequence; where a critic is asked."""
     packing: Packing
 
     @classmethod
@@ -63,8 +65,20 @@ class PackedInput:
             moved(position_ids)[None],
             moved(trained - 1),
             moved(tokens[trained]),
+            moved(np.concatenate([trained - 1, cu_seqlens[1:] - 1])),
             packing,
         )
+
+
+class Scored(NamedTuple):
+    """What a policy says of one packed micro-batch; float32."""
+
+    logprobs: Tensor
+    """[A] log pi of each target, nats."""
+    entropy: Tensor
+    """[A] of the policy there, nats."""
+    values: Tensor | None
+    """[A + B] of the shared critic, see `PackedInput.valued`; None without one."""
 
 
 class CausalPolicy(nn.Module):
@@ -74,29 +88,52 @@ class CausalPolicy(nn.Module):
     that predict a trained token: [T, V] never exists.
     """
 
-    def __init__(self, causal_lm: nn.Module) -> None:
+    def __init__(self, causal_lm: Any, *, has_value_head: bool = False) -> None:
         super().__init__()
         self.causal_lm = causal_lm
+        self.value_head = value_head(causal_lm.config.hidden_size) if has_value_head else None
 
-    def forward(self, packed: PackedInput, temperature: float, trains_entropy: bool) -> tuple[Tensor, Tensor]:
-        """log pi of each target at `temperature`, and the entropy there: both [A] float32, nats.
-
-        Entropy carries gradient only when `trains_entropy`.
-        """
+    def forward(self, packed: PackedInput, temperature: float, trains_entropy: bool) -> Scored:
+        """What the policy says at `temperature`; the entropy carries gradient only when `trains_entropy`."""
         model: Any = self.causal_lm
         output = model.base_model(
             input_ids=packed.tokens, position_ids=packed.position_ids, use_cache=False, packing=packed.packing
         )
-        hidden = output.last_hidden_state[0].index_select(0, packed.predictors).float()
+        states = output.last_hidden_state[0]
+        hidden = states.index_select(0, packed.predictors).float()
         head = model.get_output_embeddings()
         bias = None if head.bias is None else head.bias.float()
-        return score(hidden, head.weight.float(), bias, packed.targets, temperature, trains_entropy)
+        logprobs, entropy = score(
+            hidden, head.weight.float(), bias, packed.targets, temperature, trains_entropy
+        )
+        values = None
+        if self.value_head is not None:
+            values = value_of(states.index_select(0, packed.valued), self.value_head)
+        return Scored(logprobs, entropy, values)
 
     @property
     def layers(self) -> Sequence[nn.Module]:
         """The transformer blocks: what is sharded, and recomputed, one by one."""
-        names = set(getattr(self.causal_lm, "_no_split_modules", None) or ())
-        return [module for module in self.causal_lm.modules() if type(module).__name__ in names]
+        return blocks_of(self.causal_lm)
+
+
+def blocks_of(model: Any) -> list[nn.Module]:
+    """The transformer blocks of a Hugging Face model, first to last."""
+    names = set(getattr(model, "_no_split_modules", None) or ())
+    return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def value_head(hidden_size: int) -> nn.Linear:
+    """A linear head to one number, float32, that says 0 until it has learnt something."""
+    head = nn.Linear(hidden_size, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def value_of(states: Tensor, head: nn.Linear) -> Tensor:
+    """What the head says of each state, in float32: [N] of [N, H]."""
+    return nn.functional.linear(states.float(), head.weight.float(), head.bias.float())[:, 0]
 
 
 def score(
@@ -146,8 +183,8 @@ def _score_chunk(
     return logprobs, entropy
 
 
-def load_policy(folder: Path, *, gradient_checkpointing: bool = False) -> CausalPolicy:
-    """The causal language model in `folder`, with float32 parameters, on the CPU.
+def load_causal_lm(folder: Path, *, gradient_checkpointing: bool = False) -> Any:
+    """The causal language model in `folder` as transformers has it, with float32 parameters, on the CPU.
 
     Raises ConfigurationError, naming the folder, when there is none, when transformers cannot read it, or
     when the model computes something that the learner would leave out.
@@ -165,7 +202,12 @@ def load_policy(folder: Path, *, gradient_checkpointing: bool = False) -> Causal
     causal_lm.train()
     if gradient_checkpointing:
         causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-    return CausalPolicy(causal_lm)
+    return causal_lm
+
+
+def load_policy(folder: Path, *, gradient_checkpointing: bool = False) -> CausalPolicy:
+    """The policy in `folder`, without a critic; see `load_causal_lm`."""
+    return CausalPolicy(load_causal_lm(folder, gradient_checkpointing=gradient_checkpointing))
 
 
 def _refuse_what_is_not_computed(causal_lm: Any, folder: Path) -> None:

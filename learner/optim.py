@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from learner.config import OptimizerConfig
+from learner.critic import CRITIC
 
 
 def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
@@ -25,23 +26,35 @@ def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
     return config.learning_rate * (config.min_scale + (1 - config.min_scale) * falls)
 
 
-def build_optimizer(named_parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> AdamW:
-    """AdamW; weight decay on matrices only, never on norms and biases.
+def build_optimizer(
+    named_parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, critic_rate: float = 0.0
+) -> AdamW:
+    """AdamW; weight decay on matrices only, never on norms and biases; a critic learns at a rate of its own.
 
-    The learning rate is set before each step by the caller, see `learning_rate`.
+    The learning rates are set before each update by the caller, see `learning_rate` and `set_rates`.
     """
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for _, parameter in named_parameters:
-        (matrices if parameter.ndim >= 2 else vectors).append(parameter)
+    parts: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in named_parameters:
+        parts.setdefault((name.startswith(CRITIC), parameter.ndim >= 2), []).append(parameter)
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {
+            "params": mine,
+            "weight_decay": config.weight_decay if is_matrix else 0.0,
+            "rate_scale": critic_rate / config.learning_rate if is_critic else 1.0,
+            "is_critic": is_critic,
+        }
+        for (is_critic, is_matrix), mine in sorted(parts.items(), reverse=True)
     ]
     return AdamW(
-        [group for group in groups if group["params"]],
+        groups,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
         fused=True,
     )
+
+
+def set_rates(optimizer: AdamW, rate: float, policy_scale: float = 1.0) -> None:
+    """The policy learns at `rate` times `policy_scale`; the critic's rate follows the same schedule."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["rate_scale"] * (1.0 if group["is_critic"] else policy_scale)

@@ -6,7 +6,7 @@ again until they are told to stop. When rank 0 dies, its connections close and e
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +22,7 @@ from learner.checkpoint import TrainerState
 from learner.command_channel import CommandChannel, connect
 from learner.config import LearnerConfig
 from learner.loss import objective
+from learner.scores import Scores, from_bytes, per_sequence, to_bytes
 from learner.statistics import LogprobMismatch, StepStatistics
 from learner.trainer import Trainer, TrainerOptions
 
@@ -37,6 +38,9 @@ def open_trainer(folder: Path, learner: LearnerConfig, model: ModelConfig) -> Tr
         dtype=model.dtype,
         attention=learner.attention,
         trains_entropy=learner.loss.entropy > 0,
+        critic=learner.critic,
+        reference=learner.reference if learner.loss.needs_reference else None,
+        guards=learner.guards,
         gradient_checkpointing=learner.gradient_checkpointing,
         num_threads=learner.num_threads,
     )
@@ -56,12 +60,22 @@ class Ranks:
         return self._trainer.shapes
 
     def step(self, batch: Batch, *, step: int, temperature: float) -> StepStatistics:
-        """One optimizer step on `batch`; ValueError when it holds no action token."""
+        """One optimizer update of step `step` on `batch`; ValueError when it holds no action token."""
         count = batch.num_action_tokens
         if count < 1:
             raise ValueError(f"step {step} has no action token to train on")
         self._deal("step", batch, step=step, temperature=temperature, num_action_tokens=count)
         return self._trainer.step(batch.ranks[0], num_action_tokens=count, step=step, temperature=temperature)
+
+    def score(self, batch: Batch, *, temperature: float, wants: Sequence[str]) -> list[Scores]:
+        """What the networks say of every sequence of `batch`, in the order in which they were packed.
+
+        `wants` holds some of `proximal`, `reference`, `values`.
+        """
+        self._deal("score", batch, temperature=temperature, wants=list(wants))
+        own = self._trainer.score(batch.ranks[0], temperature=temperature, wants=wants)
+        others = self._channel.collect([])[1:]
+        return per_sequence(batch, [own, *(from_bytes(parts) for parts in others)])
 
     def mismatch(self, batch: Batch, *, version: int, temperature: float) -> LogprobMismatch:
         """How far this policy, which is `version`, is from the recorded logprobs of that version."""
@@ -123,9 +137,11 @@ def serve(trainer: Trainer) -> None:
     while True:
         command = channel.receive()
         kind = command.pop("kind")
-        if kind in ("step", "mismatch"):
+        if kind in ("step", "mismatch", "score"):
             microbatches = [MicroBatch.from_bytes(part) for part in command.pop("microbatches")]
-            getattr(trainer, kind)(microbatches, **command)
+            done = getattr(trainer, kind)(microbatches, **command)
+            if kind == "score":
+                channel.collect(to_bytes(done))
         elif kind == "gather":
             for _ in trainer.named_weights(command["dtype"]):
                 pass

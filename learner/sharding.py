@@ -1,35 +1,65 @@
 """FSDP2 over every rank: shards of float32 masters, gathered and scattered whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+)
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from learner.model import CausalPolicy
 
 
-def shard(policy: CausalPolicy, device: torch.device, dtype: torch.dtype) -> None:
-    """Spread `policy` over all ranks of the process group, block by block, in place.
+class Shardable(Protocol):
+    """A network that is sharded block by block."""
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """Its transformer blocks."""
+        ...
+
+
+def shard(network: Shardable, device: torch.device, dtype: torch.dtype, *, offloads: bool = False) -> None:
+    """Spread a network over all ranks of the process group, block by block, in place.
 
     Masters and gradient reduction stay float32; the forward and backward passes run in `dtype`. A block
-    is gathered when it is needed and freed afterwards, so only one is whole at a time.
+    is gathered when it is needed and freed afterwards, so only one is whole at a time. With `offloads` the
+    shards of a GPU's network stay in host memory until then.
     """
+    assert isinstance(network, nn.Module)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     precision = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    for block in policy.layers:
-        block.to(device)
-        fully_shard(block, mesh=mesh, mp_policy=precision)
-    policy.to(device)
-    fully_shard(policy, mesh=mesh, mp_policy=precision)
+    offload = CPUOffloadPolicy() if offloads and device.type == "cuda" else OffloadPolicy()
+    is_offloaded = isinstance(offload, CPUOffloadPolicy)
+    for block in network.layers:
+        _move(block, device, is_offloaded)
+        fully_shard(block, mesh=mesh, mp_policy=precision, offload_policy=offload)
+    _move(network, device, is_offloaded)
+    fully_shard(network, mesh=mesh, mp_policy=precision, offload_policy=offload)
 
 
-def reshard(policy: CausalPolicy) -> None:
+def _move(module: nn.Module, device: torch.device, is_offloaded: bool) -> None:
+    """To the device; of an offloaded module only the buffers, its parameters must begin on the host."""
+    if not is_offloaded:
+        module.to(device)
+        return
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.to(device))
+
+
+def reshard(network: nn.Module) -> None:
     """Free the whole parameters that a forward pass without backward leaves behind."""
-    for module in policy.modules():
+    for module in network.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
 

@@ -1,13 +1,14 @@
 """What one optimizer step did, over all ranks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from learner.critic import ValueSums
 from learner.loss import MAX_LOG_RATIO, LossSums
 
 
@@ -36,14 +37,22 @@ class StepStatistics:
     masked_share: float
     """Tokens whose gradient the clip, the mask or the cap took away or reduced."""
     entropy: float
+    reference_kl: float
+    """k3 estimate of KL(pi || reference), nats; 0 without a reference model."""
+    update_kl: float
+    """k3 estimate of KL(pi as the step began || pi), nats; 0 where that was not scored."""
     mean_ratio: float
     max_ratio: float
     duration_s: float
+    critic: dict[str, float] = field(default_factory=dict)
+    """The critic's numbers by name, see `value_metrics_over_ranks`; empty without one."""
 
     def metrics(self) -> dict[str, float]:
         """Every field as a number, and the rate in tokens per second."""
+        values = asdict(self)
         return {
-            **{k: float(v) for k, v in asdict(self).items()},
+            **values.pop("critic"),
+            **{k: float(v) for k, v in values.items()},
             "tokens_per_s": self.num_tokens / self.duration_s,
         }
 
@@ -61,6 +70,8 @@ class StepTotals:
     abs_log_ratio: float
     masked_share: float
     entropy: float
+    reference_kl: float
+    update_kl: float
     mean_ratio: float
     max_ratio: float
 
@@ -85,9 +96,33 @@ def total_over_ranks(sums: Sequence[LossSums], num_tokens: int) -> StepTotals:
         abs_log_ratio=value["abs_log_ratio"] / trained,
         masked_share=value["masked"] / trained,
         entropy=value["entropy"] / trained,
+        reference_kl=value["reference_kl"] / trained,
+        update_kl=value["update_kl"] / trained,
         mean_ratio=value["ratio"] / trained,
         max_ratio=float(largest),
     )
+
+
+def value_metrics_over_ranks(sums: Sequence[ValueSums]) -> dict[str, float]:
+    """How well the critic knew the returns of trained tokens, over all ranks; collective, empty without one.
+
+    `value_explained` is 1 - E[(R - V)^2] / Var[R]: 1 for a perfect critic, 0 for the mean, negative for worse.
+    """
+    if not sums:
+        return {}
+    names = [field.name for field in fields(ValueSums)]
+    total = torch.stack([torch.stack([getattr(s, name) for s in sums]).sum() for name in names])
+    dist.all_reduce(total)
+    value = dict(zip(names, total.tolist(), strict=True))
+    trained = max(1.0, value["num_tokens"])
+    mean = value["returns"] / trained
+    variance = value["returns_squared"] / trained - mean * mean
+    return {
+        "value_loss": value["loss"],
+        "value_clipped_share": value["clipped"] / trained,
+        "value_mean_return": mean,
+        "value_explained": 1 - value["error_squared"] / trained / max(variance, 1e-12),
+    }
 
 
 @dataclass(frozen=True)

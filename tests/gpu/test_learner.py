@@ -9,11 +9,12 @@ import torch
 import torch.distributed as dist
 
 from common.model_config import SmallModel
-from learner.batch import TrainingSequence, pack
+from learner.batch import TrainingSequence
 from learner.command_channel import connect
 from learner.config import LearnerConfig
 from learner.loss import imitation, objective
 from learner.model_source import make_small
+from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
 from tests.learner.torch_side import WORDS, random_sequences
 

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from common.model_config import ModelConfig
-from learner.batch import Batch, pack
+from learner.batch import Batch
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
+from learner.packing import pack
 from learner.ranks import TrainerThread, open_trainer, serve
 from learner.trainer import Trainer
 from tests.learner.torch_side import random_sequences

@@ -3,14 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.batch import Batch, MicroBatch, TrainingSequence, build_batch, pack, sequence_of
+from learner.batch import Batch, MicroBatch, TrainingSequence, sequence_of
+from learner.packing import pack
 from tests import making
 
 
 def sequence(length: int, first: int = 0) -> TrainingSequence:
     is_action = np.arange(length) >= length // 2
     is_action[0] = False
-    return TrainingSequence(
+    return TrainingSequence.of(
         tokens=np.arange(first, first + length, dtype=np.int32),
         is_action=is_action,
         is_trained=is_action,
@@ -73,20 +74,19 @@ def test_an_empty_batch_has_one_empty_micro_batch_per_rank() -> None:
     assert batch.num_tokens == batch.num_action_tokens == 0
 
 
-def test_tokens_masks_and_credit_come_from_the_trajectory() -> None:
+def test_tokens_masks_and_logprobs_come_from_the_trajectory() -> None:
     trajectory = making.trajectory(num_turns=2, version=4)
-    made = sequence_of(trajectory, 0.5)
+    made = sequence_of(trajectory)
     assert made is not None
     assert made.tokens.tolist() == trajectory.tokens().tolist()
     assert made.is_action.tolist() == ([False] * 3 + [True] * 2) * 2
-    assert made.advantages.tolist() == ([0.0] * 3 + [0.5] * 2) * 2
     assert made.behaviour_logprobs.tolist() == ([0.0] * 3 + [-0.5] * 2) * 2
     assert made.versions.tolist() == ([-1] * 3 + [4] * 2) * 2
 
 
 def test_stale_tokens_are_read_and_counted_but_not_trained() -> None:
     fresh = np.array([False, True, True, False])
-    made = sequence_of(making.trajectory(num_turns=2), 1.0, fresh)
+    made = sequence_of(making.trajectory(num_turns=2), fresh)
     assert made is not None
     assert made.is_trained[made.is_action].tolist() == fresh.tolist()
     (microbatch,) = pack([made], microbatch_tokens=64).ranks[0]
@@ -94,22 +94,36 @@ def test_stale_tokens_are_read_and_counted_but_not_trained() -> None:
     assert int(microbatch.is_trained.sum()) == 2
 
 
-def test_trajectories_without_action_tokens_are_skipped() -> None:
-    silent = making.trajectory(1, 0, turns=(making.turn(num_action=0),))
-    group = making.group(1).model_copy(update={"trajectories": (silent, making.trajectory(1, 1))})
-    batch = build_batch([group], [np.array([-1, 1], np.float32)], microbatch_tokens=64)
-    assert batch.num_sequences == 1
-    assert batch.num_action_tokens == 2
+def test_a_trajectory_without_action_tokens_is_no_sequence() -> None:
+    assert sequence_of(making.trajectory(1, 0, turns=(making.turn(num_action=0),))) is None
+
+
+def test_what_would_have_been_read_next_stands_at_the_end_for_a_critic_alone() -> None:
+    cut = making.trajectory(outcome="truncated_by_horizon", next_prompt_tokens=np.array([7, 8], np.int32))
+    plain, bootstrapped = sequence_of(cut), sequence_of(cut, bootstraps=True)
+    assert plain is not None
+    assert bootstrapped is not None
+    assert bootstrapped.tokens.tolist() == [*plain.tokens.tolist(), 7, 8]
+    assert bootstrapped.is_action.tolist() == [*plain.is_action.tolist(), False, False]
+
+
+def test_every_sequence_is_found_again_where_it_was_packed() -> None:
+    made = [sequence(n) for n in (9, 30, 4, 17, 22)]
+    batch = pack(made, microbatch_tokens=40, num_ranks=2)
+    for microbatches, places in zip(batch.ranks, batch.places, strict=True):
+        for microbatch, place in zip(microbatches, places, strict=True):
+            assert np.diff(microbatch.cu_seqlens).tolist() == [len(made[index]) for index in place]
+    assert sorted(index for rank in batch.places for place in rank for index in place) == [0, 1, 2, 3, 4]
 
 
 def test_an_action_without_a_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="trajectory 7/2 begins with an action"):
-        sequence_of(making.trajectory(7, 2, turns=(making.turn(num_prompt=0),)), 1.0)
+        sequence_of(making.trajectory(7, 2, turns=(making.turn(num_prompt=0),)))
 
 
 def test_a_mask_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="2 action tokens but a mask of shape"):
-        sequence_of(making.trajectory(), 1.0, np.ones(3, np.bool_))
+        sequence_of(making.trajectory(), np.ones(3, np.bool_))
 
 
 def test_a_micro_batch_survives_the_way_to_another_rank() -> None:

@@ -7,8 +7,9 @@ from transformers import AutoModelForCausalLM
 
 from common.errors import ConfigurationError
 from learner.attention import choose
-from learner.batch import MicroBatch, TrainingSequence, pack
+from learner.batch import MicroBatch, TrainingSequence
 from learner.model import PackedInput, load_policy, score
+from learner.packing import pack
 from tests import reference
 from tests.learner.torch_side import random_sequences, tiny_folder
 
@@ -45,7 +46,7 @@ def test_packed_equals_unpacked(tmp_path: Path, temperature: float, num_kv_heads
     policy = load_policy(folder)
     sequences = sorted(random_sequences(LENGTHS), key=len, reverse=True)
     (microbatch,) = pack(sequences, microbatch_tokens=4096).ranks[0]
-    logprobs, _ = policy(packed_input(microbatch), temperature, False)
+    logprobs, _, _ = policy(packed_input(microbatch), temperature, False)
     expected = torch.cat([alone(plain, sequence, temperature) for sequence in sequences])
     torch.testing.assert_close(logprobs, expected, atol=1e-5, rtol=0)
     logprobs.mean().backward()
@@ -97,7 +98,7 @@ def test_entropy_carries_gradient_only_when_asked() -> None:
 def test_an_empty_micro_batch_is_one_token_on_which_nothing_is_trained(tmp_path: Path) -> None:
     policy = load_policy(tiny_folder(tmp_path / "model"))
     (empty,) = pack([], microbatch_tokens=64).ranks[0]
-    logprobs, entropy = policy(packed_input(empty), 1.0, False)
+    logprobs, entropy, _ = policy(packed_input(empty), 1.0, False)
     logprobs.sum().backward()
     assert len(logprobs) == len(entropy) == 0
     assert all(not parameter.grad.any() for parameter in policy.parameters())

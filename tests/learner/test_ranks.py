@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from common.errors import CheckpointError
 from common.model_config import ModelConfig
-from learner.batch import pack
 from learner.config import LearnerConfig
+from learner.packing import pack
 from learner.ranks import Ranks, TrainerThread, open_trainer
 from learner.trainer import Trainer
 from tests.learner.torch_side import random_sequences, tiny_folder

@@ -7,10 +7,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common.errors import CheckpointError
-from learner.batch import MicroBatch, pack
+from learner.batch import MicroBatch
 from learner.checkpoint import TrainerState
 from learner.config import LossConfig
-from learner.loss import imitation, policy_loss
+from learner.loss import TrainedTokens, imitation, policy_loss
+from learner.packing import pack
 from learner.statistics import StepStatistics
 from learner.trainer import Trainer
 from tests import reference
@@ -64,9 +65,11 @@ def test_a_step_is_clipped_adamw_on_the_loss_of_the_whole_batch(folder: Path) ->
         targets = torch.from_numpy(s.tokens[trained].astype(np.int64))
         logprobs = logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
         behaviour, credit = (torch.from_numpy(a[trained]) for a in (s.behaviour_logprobs, s.advantages))
-        total = (
-            total + policy_loss(logprobs, behaviour, credit, torch.zeros_like(credit), LossConfig(), count)[0]
+        none = torch.zeros_like(credit)
+        tokens = TrainedTokens(
+            logprobs, none, behaviour, none, none, credit, none + 1 / count, none.long(), num_sequences=1
         )
+        total = total + policy_loss(tokens, LossConfig())[0]
     total.backward()
     norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
     optimizer.step()

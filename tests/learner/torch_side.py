@@ -42,7 +42,7 @@ def random_sequences(lengths: Sequence[int], seed: int = 0) -> list[TrainingSequ
         is_action = rng.random(length) < 0.6
         is_action[0] = False
         made.append(
-            TrainingSequence(
+            TrainingSequence.of(
                 tokens=rng.integers(0, VOCABULARY, length).astype(np.int32),
                 is_action=is_action,
                 is_trained=is_action & (rng.random(length) < 0.9),
