@@ -21,7 +21,7 @@ MEANINGS: Final[dict[Code, str]] = {
     "worker_died": "The session's worker died and was replaced. The session is gone.",
     "worker_too_large": "The session's worker held too much memory and was replaced. The session is gone.",
     "too_large": "The body is larger than hub.max_body_bytes.",
-    "hub_full": "Every session, or every place to wait for one, is taken. Come back after Retry-After seconds.",
+    "hub_full": "Every session, or every place in the queue, is taken. Come back after Retry-After seconds.",
     "hub_draining": "The hub is about to end and opens no sessions.",
     "no_worker": "No worker is up yet. Come back after Retry-After seconds.",
 }
