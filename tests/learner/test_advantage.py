@@ -234,3 +234,12 @@ def test_equal_returns_give_no_credit_at_all_however_large(kind: Estimator) -> N
     config = AdvantageConfig(kind=kind, normalizes_std=True)
     credits: list[Credit] = estimate(config, [played(0, [(2, 0.0), (3, 1e9 + 0.1)])] * 7)
     assert not any(credit.advantages.any() for credit in credits)
+
+
+@pytest.mark.parametrize("kind", ["gae", "vtrace"])
+def test_what_is_not_a_number_is_never_hidden(kind: Estimator) -> None:
+    sequence = replace(with_critic(played(0, [(3, 1.0)])), values=np.array([0.0, np.nan, 0.0]))
+    credits = estimate(
+        AdvantageConfig(kind=kind, whitens=True), [sequence, with_critic(played(0, [(1, 0.0)]))]
+    )
+    assert all(np.isnan(credit.advantages).all() for credit in credits)
