@@ -9,11 +9,13 @@ from common.agenttraj import Demonstration
 from common.config import validate
 from common.errors import ConfigurationError
 from common.prompt import Dialogue
-from learner.offline.demonstrations import encode
+from learner.batch import TrainingSequence
+from learner.offline.examples import Encoder, demonstrated
 from learner.offline.sft import SftRoleConfig, batches, train
 from learner.word_tokenizer import word_tokenizer
 from tests.learner.torch_side import random_sequences, tiny_folder
 
+WORDS = [f"w{letter}" for letter in "abcdefghixy"]
 TURNS = [("wa wb", "wc wd"), ("we", "wf"), ("wg", "wh wi")]
 
 
@@ -28,6 +30,11 @@ def row(
         said.append({"from": "human", "loss": None, "value": observation})
         said.append({"from": "gpt", "loss": trained[index] if trained else True, "value": action})
     return {"item_id": "toy_7", "conversations": said}
+
+
+def encode(row: dict[str, object], words: list[str]) -> TrainingSequence | None:
+    tokenizer = word_tokenizer(words, max_length=64)
+    return Encoder(tokenizer).encode(demonstrated(Demonstration.model_validate(row)))
 
 
 def configuration(tmp_path: Path, rows: list[dict[str, object]], **sft: object) -> SftRoleConfig:
@@ -49,9 +56,9 @@ def configuration(tmp_path: Path, rows: list[dict[str, object]], **sft: object) 
 
 def test_a_demonstration_is_the_episode_that_the_policy_would_have_played() -> None:
     """The very tokens of `Dialogue`, end tokens trained, prompts not; the acknowledgement is left out."""
-    tokenizer = word_tokenizer([f"w{c}" for c in "abcdefghixy"], max_length=64)
+    tokenizer = word_tokenizer(WORDS, max_length=64)
     dialogue = Dialogue(tokenizer, "wx wy")
-    made = encode(Demonstration.model_validate(row(TURNS)), dialogue)
+    made = encode(row(TURNS), WORDS)
     assert made is not None
     expected = [dialogue.first_prompt("wa wb"), dialogue.action_tokens("wc wd")]
     expected += [dialogue.next_prompt("we", True), dialogue.action_tokens("wf")]
@@ -61,9 +68,8 @@ def test_a_demonstration_is_the_episode_that_the_policy_would_have_played() -> N
 
 
 def test_an_action_with_loss_false_is_read_and_not_trained() -> None:
-    tokenizer = word_tokenizer([f"w{c}" for c in "abcdefghixy"], max_length=64)
-    row_with_one = Demonstration.model_validate(row(TURNS, trained=(False, True, False)))
-    made = encode(row_with_one, Dialogue(tokenizer, "wx wy"))
+    tokenizer = word_tokenizer(WORDS, max_length=64)
+    made = encode(row(TURNS, trained=(False, True, False)), WORDS)
     assert made is not None
     assert tokenizer.decode(made.tokens[made.is_trained]) == "wf<|im_end|>"
 
@@ -74,9 +80,7 @@ def test_a_row_without_instructions_has_none() -> None:
 
 
 def test_a_row_in_which_nothing_is_trained_is_left_out() -> None:
-    tokenizer = word_tokenizer(["wa"], max_length=64)
-    silent = Demonstration.model_validate(row(TURNS, trained=(False, False, False)))
-    assert encode(silent, Dialogue(tokenizer, "")) is None
+    assert encode(row(TURNS, trained=(False, False, False)), ["wa"]) is None
 
 
 def test_an_epoch_shows_every_sequence_once_in_an_order_of_the_seed(tmp_path: Path) -> None:
