@@ -9,7 +9,7 @@ weights channel   actor -> learner:  ChunkRequest
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.trajectory import Member, Record, TaskReference, Trajectory
 from common.version import PROTOCOL_VERSION
@@ -18,7 +18,8 @@ from common.version import PROTOCOL_VERSION
 class Sampling(Record):
     """How the policy is sampled; part of the behaviour policy, so it travels with every lease."""
 
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+    """0: greedy, always the likeliest token; for evaluation alone."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
     """0: all tokens."""
@@ -39,6 +40,12 @@ class Lease(Record):
     min_version: int = Field(default=0, ge=0)
     """The episode begins only when the engine holds this policy version or a newer one."""
     granted_at: float = 0.0
+
+    @model_validator(mode="after")
+    def _training_samples(self) -> "Lease":
+        if self.purpose == "training" and self.sampling.temperature == 0:
+            raise ValueError("temperature = 0: what is played greedily has no importance ratio to train on")
+        return self
 
 
 class Hello(Record):
@@ -164,6 +171,32 @@ class TensorEntry(Record):
     """xxh3-64 of the bytes."""
 
 
+class AdapterProbe(Record):
+    """What the learner says of one made-up context, so that an engine can see whether it says the same."""
+
+    tokens: tuple[int, ...]
+    """The context."""
+    candidates: tuple[int, ...]
+    """Tokens that might follow."""
+    base: tuple[float, ...]
+    """log pi(candidate | tokens) of the base model, nats."""
+    adapted: tuple[float, ...]
+    """The same with the adapter."""
+
+
+class AdapterEntry(Record):
+    """The tensors of a manifest are a low-rank adapter: W + (alpha / rank) B A, see `weights/adapter.py`."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    targets: tuple[str, ...]
+    """The last part of the names of the adapted layers."""
+    base: str
+    """Fingerprint of the model that W is of."""
+    probe: AdapterProbe | None = None
+    """None: an engine has nothing to compare itself with."""
+
+
 class WeightManifest(Record):
     """What a weight version consists of, and where the learner's host keeps it."""
 
@@ -175,6 +208,8 @@ class WeightManifest(Record):
     """Identity of the host (and boot) that holds `path`; others fetch the bytes over the weights channel."""
     path: str
     """A safetensors file in host shared memory, complete before it is announced."""
+    adapter: AdapterEntry | None = None
+    """None: the tensors are the whole model."""
 
 
 class PolicyAnnouncement(Record):

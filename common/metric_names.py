@@ -30,6 +30,7 @@ PANELS = {
     "staleness": "How old the trained tokens are, in policy versions",
     "throughput": "Tokens per second",
     "engine": "The actors' engines, over all actors",
+    "curriculum": "Which tasks are played, by how often they succeeded",
     "queue": "What waits where",
     "time": "Where the learner's time goes",
 }
@@ -62,12 +63,21 @@ train/num_trained_tokens | tokens | of those, the ones that carried gradient
 train/step | steps | optimizer steps taken
 train/duration_s | s | of the optimizer step: forward, backward, update
 train/tokens_per_s | tokens/s | read, while the optimizer step ran
-heldout/success | share | held-out tasks solved
-heldout/low | share | lower end of its 95 % Wilson interval
-heldout/high | share | upper end of its 95 % Wilson interval
+heldout/success | share | avg@k: plays of held-out tasks that succeeded, every task counting alike
+heldout/low | share | lower end of its 95 % interval; Wilson's with one play per task
+heldout/high | share | upper end of its 95 % interval
+heldout/pass_at_<k> | share | held-out tasks that at least one of k plays would solve, unbiased estimate
+heldout/score | score | on the environment's own scale, per held-out episode, mean
 heldout/return | reward | return per held-out episode, mean
 heldout/turns | turns | per held-out episode, mean
 heldout/truncated_share | share | held-out episodes that were cut
+heldout/malformed_share | share | their turns whose text could not be parsed as an action
+heldout/num_tasks | tasks | held-out tasks that were played
+heldout/num_episodes | episodes | plays of them
+heldout/samples | episodes | per task
+heldout/num_missing | episodes | left out because the environment or the engine broke again and again
+heldout/oldest_version | versions | the oldest policy version that played a part of it
+heldout/newest_version | versions | the newest; larger where training went on meanwhile
 horizon/current | turns | the schedule's horizon for groups that are opened now
 horizon/<h>/success | share | training episodes of horizon h that succeeded
 horizon/<h>/return | reward | their return, mean
@@ -104,6 +114,8 @@ engine/waiting | requests | waiting inside the engines now
 engine/sessions | episodes | in play now
 engine/weight_sync_s | s | the last weight update, announcement to resumed generation, slowest actor
 engine/first_token_s | s | from the end of the optimizer step to engines that sample with it, slowest actor
+curriculum/<pool>/tasks | share | of the training tasks, in the pool unseen, hard, middle or easy now
+curriculum/<pool>/groups | share | of the groups opened since the last step, whose task was in the pool
 queue/complete_groups | groups | complete and waiting to be trained on
 queue/leases_in_play | leases | granted and not yet answered
 queue/leases_pending | leases | opened and not yet granted

@@ -101,7 +101,7 @@ class HubClient:
 
     async def create(self, task: TaskReference, action_format: str) -> RemoteSession:
         """Begin an episode. A session whose creation was answered but not heard ends by its time to live."""
-        body = {**task.model_dump(exclude={"kind"}), "action_format": action_format}
+        body = {**task.model_dump(exclude={"kind", "depth"}), "action_format": action_format}
         answer = await self._transport.call("POST", "/v1/sessions", throttle=(task.environment,), body=body)
         identity = answer.pop("session", None) if isinstance(answer, dict) else None
         if not isinstance(identity, str):

@@ -74,12 +74,8 @@ class Hub(Protocol):
 
 
 def references(environment: str, tasks: list[Task]) -> list[TaskReference]:
-    """The tasks by name, with seed 0; their kind is the task's own, else its depth."""
+    """The tasks by name, with seed 0, their kinds and their depths."""
     return [
-        TaskReference(
-            environment=environment,
-            task=task.name,
-            kind=task.kind or (f"depth {task.depth}" if task.depth else ""),
-        )
+        TaskReference(environment=environment, task=task.name, kind=task.kind, depth=task.depth)
         for task in tasks
     ]

@@ -64,6 +64,10 @@ class Door:
         """Grant whatever can be granted now; the learner calls it when a step has freed slots."""
         await self._send(await self._dispatcher.grants())
 
+    async def abandon(self, label: str) -> None:
+        """Give an evaluation up, and tell every actor that still plays a part of it."""
+        await self._send(await self._dispatcher.abandon_evaluation(label))
+
     async def stop(self, reason: str) -> None:
         """Tell every actor that the run is over."""
         await self._send([(actor, Stop(reason=reason)) for actor in self._dispatcher.book.actors])

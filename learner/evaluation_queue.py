@@ -65,6 +65,8 @@ class EvaluationQueue:
         While training goes on, at most `max_share` of the actors' places, and at least one, play held-out
         tasks at the same time; otherwise all may.
         """
+        # What actors still held from before a restart may have come in by itself.
+        self._waiting = deque(group for group in self._waiting if group.id in self._groups.evaluating)
         room = len(self._waiting)
         share = self._limits.max_share
         if is_training and share < 1:

@@ -66,7 +66,7 @@ class Evaluator:
         return True
 
     def follow(self, version: int) -> None:
-        """Training is at `version`: ask once for the last evaluation that is due, in place of an older one."""
+        """Training is at `version`: ask once for the newest evaluation that is due, and for no older one."""
         every = self._config.every
         due = version - version % every if every else 0
         if due > self._due and self._heldout:

@@ -76,8 +76,8 @@ class Ledger:
                 for i, task in enumerate(tasks)
             ]
             self._db.executemany(
-                "INSERT INTO groups (id, purpose, label, environment, task, seed, kind, horizon, size,"
-                " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO groups (id, purpose, label, environment, task, seed, kind, depth, horizon, size,"
+                " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (g.id, purpose, label, *_task_columns(g.task), horizon, size, version, time.time())
                     for g in groups
@@ -154,21 +154,13 @@ class Ledger:
         if changed != 1:
             raise LedgerError(f"group {group} cannot be dropped ({reason}): it is neither open nor complete")
 
-    def finish_evaluation_groups(self, label: str) -> None:
-        """Mark the complete groups of an evaluation as consumed by it."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE groups SET state = 'consumed' WHERE label = ? AND state = 'complete'", (label,)
-            )
-
     # --- reading back ------------------------------------------------------------------------
 
     def groups_in(self, state: str, purpose: Purpose) -> list[OpenGroup]:
         """Groups in this state, oldest first, with what has been granted and played."""
         rows = self._db.execute(
-            "SELECT id, purpose, label, environment, task, seed, horizon, size, granted_version, kind"
-            " FROM groups"
-            " WHERE state = ? AND purpose = ? ORDER BY id",
+            "SELECT id, purpose, label, environment, task, seed, horizon, size, granted_version, kind, depth"
+            " FROM groups WHERE state = ? AND purpose = ? ORDER BY id",
             (state, purpose),
         ).fetchall()
         return [self._open_group(row) for row in rows]
@@ -183,7 +175,7 @@ class Ledger:
         attempts = self._db.execute(
             "SELECT member, MAX(attempt) FROM leases WHERE group_id = ? GROUP BY member", (row[0],)
         ).fetchall()
-        task = TaskReference(environment=row[3], task=row[4], seed=row[5], kind=row[9])
+        task = TaskReference(environment=row[3], task=row[4], seed=row[5], kind=row[9], depth=row[10])
         return OpenGroup(
             row[0],
             row[1],
@@ -199,14 +191,14 @@ class Ledger:
     def group(self, group: int) -> Group:
         """A complete group with its trajectories, members in order."""
         row = self._db.execute(
-            "SELECT environment, task, seed, horizon, kind FROM groups WHERE id = ?", (group,)
+            "SELECT environment, task, seed, horizon, kind, depth FROM groups WHERE id = ?", (group,)
         ).fetchone()
         if row is None:
             raise LedgerError(f"group {group} is not in the ledger")
         blobs = self._db.execute(
             "SELECT bytes FROM trajectories WHERE group_id = ? ORDER BY member", (group,)
         ).fetchall()
-        task = TaskReference(environment=row[0], task=row[1], seed=row[2], kind=row[4])
+        task = TaskReference(environment=row[0], task=row[1], seed=row[2], kind=row[4], depth=row[5])
         trajectories = tuple(unpack(blob, Trajectory) for (blob,) in blobs)
         return Group(group=group, task=task, horizon=row[3], trajectories=trajectories)
 
@@ -254,10 +246,16 @@ class Ledger:
             ledger_rewind.relabel_evaluation(self._db, label)
 
     def record_evaluation(self, label: str, *, step: int, version: int, values: dict[str, Any]) -> None:
-        """Keep the result of an evaluation; the same label again replaces it."""
+        """Keep the result of an evaluation made at `step`, `version` the newest that played a part of it.
+
+        Its complete groups are consumed by it. The same label again replaces it.
+        """
         row = (label, step, version, json.dumps(values))
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?)", row)
+            self._db.execute(
+                "UPDATE groups SET state = 'consumed' WHERE label = ? AND state = 'complete'", (label,)
+            )
 
     def evaluation(self, label: str) -> dict[str, Any] | None:
         """The recorded values of an evaluation, or None."""
@@ -277,8 +275,8 @@ class Ledger:
         return Transaction(self._db)
 
 
-def _task_columns(task: TaskReference) -> tuple[str, str, int, str]:
-    return task.environment, task.task, task.seed, task.kind
+def _task_columns(task: TaskReference) -> tuple[str, str, int, str, int]:
+    return task.environment, task.task, task.seed, task.kind, task.depth
 
 
 def _result_columns(t: Trajectory) -> tuple[str, bool, float, float, int, int, int]:

@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS groups (
     task TEXT NOT NULL, seed INTEGER NOT NULL, horizon INTEGER NOT NULL, size INTEGER NOT NULL,
     granted_version INTEGER NOT NULL,
     state TEXT NOT NULL DEFAULT 'open', reason TEXT NOT NULL DEFAULT '',
-    step INTEGER, created_at REAL NOT NULL, kind TEXT NOT NULL DEFAULT '');
+    step INTEGER, created_at REAL NOT NULL, kind TEXT NOT NULL DEFAULT '',
+    depth INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS groups_by_state ON groups (state, purpose);
 CREATE TABLE IF NOT EXISTS leases (
     group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
@@ -30,6 +31,9 @@ CREATE TABLE IF NOT EXISTS evaluations (
     label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, values_json TEXT NOT NULL);
 """
 
+ADDED = {"kind": "TEXT NOT NULL DEFAULT ''", "depth": "INTEGER NOT NULL DEFAULT 0"}
+"""Columns of `groups` that runs begun by older releases do not have."""
+
 
 def open_file(path: Path) -> sqlite3.Connection:
     """Open or create the file: write-ahead log, every commit flushed to the disk before it returns."""
@@ -37,9 +41,10 @@ def open_file(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.executescript(SCHEMA)
-    if "kind" not in {row[1] for row in db.execute("PRAGMA table_info(groups)")}:
-        # A run begun before tasks had kinds.
-        db.execute("ALTER TABLE groups ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
+    known = {row[1] for row in db.execute("PRAGMA table_info(groups)")}
+    for column, kind in ADDED.items():
+        if column not in known:
+            db.execute(f"ALTER TABLE groups ADD COLUMN {column} {kind}")
     return db
 
 

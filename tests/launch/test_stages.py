@@ -89,7 +89,7 @@ async def test_the_tasks_of_a_mixture_are_those_of_every_environment(tmp_path: P
     frozen = json.loads(config.run.folder.tasks.read_text())
     counts = Counter(task["environment"] for task in frozen["train"])
     assert counts == {"textcraft_generated": 7, "guess_number": 7}
-    assert {t["kind"] for t in frozen["train"] if t["environment"] == "textcraft_generated"} == {"depth 2"}
+    assert {t["depth"] for t in frozen["train"] if t["environment"] == "textcraft_generated"} == {2}
     counts = Counter(task["environment"] for task in frozen["heldout"])
     assert counts == {"textcraft_generated": 3, "guess_number": 2}
     assert frozen["weights"] == MIXTURE["mixture"]

@@ -241,6 +241,51 @@ async def test_a_half_played_evaluation_is_taken_up_after_a_resume(make):
     assert len(await second.evaluation("before")) == 3
 
 
+async def test_held_out_episodes_amid_training_never_take_more_than_their_share_of_the_places(make):
+    dispatcher = make(group_size=4, groups_per_step=8)
+    await dispatcher.open_evaluation("step 5", TASKS * 2, horizon=9, sampling=Sampling(), max_share=0.25)
+    playing, evaluated, most = await granted(dispatcher, credits=8), 0, 0
+    while evaluated < 10:
+        heldout = [lease for lease in playing if lease.purpose == "evaluation"]
+        most = max(most, len(heldout))
+        evaluated += 1
+        await submit(dispatcher, heldout[:1])
+        playing.remove(heldout[0])
+        playing += await granted(dispatcher, credits=1)
+    assert most == 2
+    assert len(await dispatcher.evaluation("step 5")) == 10
+
+
+async def test_all_places_play_held_out_tasks_while_nothing_is_trained(make):
+    dispatcher = make()
+    dispatcher.is_training = False
+    await dispatcher.open_evaluation("step 5", TASKS, horizon=9, sampling=Sampling(), max_share=0.25)
+    assert len(await granted(dispatcher, credits=8)) == 5
+
+
+async def test_an_abandoned_evaluation_is_cancelled_and_never_counted(make):
+    dispatcher = make()
+    await dispatcher.open_evaluation("step 5", TASKS[:2], horizon=9, sampling=Sampling())
+    first, second = (await granted(dispatcher))[:2]
+    await submit(dispatcher, [first])
+    messages = await dispatcher.abandon_evaluation("step 5")
+    assert [(to, m.identity) for to, m in messages if isinstance(m, Cancel)] == [("a", second.identity)]
+    await submit(dispatcher, [second])
+    assert await dispatcher.evaluation("step 5") == []
+
+
+async def test_an_evaluation_that_came_in_by_itself_after_a_restart_is_not_played_again(make):
+    first = make()
+    await first.open_evaluation("step 5", TASKS[:3], horizon=9, sampling=Sampling())
+    held = (await granted(first))[:3]
+    second = make()
+    await second.restore()
+    await second.open_evaluation("step 5", TASKS[:3], horizon=9, sampling=Sampling())
+    await submit(second, held[:2])
+    again = [lease for lease in await granted(second) if lease.purpose == "evaluation"]
+    assert [lease.identity.group for lease in again] == [held[2].identity.group]
+
+
 async def test_whoever_waits_for_a_batch_gets_none_when_the_learner_is_asked_to_stop(make):
     dispatcher = make()
     async with asyncio.TaskGroup() as group:

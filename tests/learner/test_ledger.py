@@ -140,9 +140,23 @@ def test_rewinding_drops_what_a_later_policy_played_of_an_unfinished_evaluation(
     assert ledger.rows("SELECT ended FROM leases") == [("dropped",)]
 
 
+def test_rewinding_drops_an_evaluation_that_a_later_policy_played_a_part_of(ledger):
+    evaluated(ledger, "step 4", version=4, played=1)
+    ledger.commit_submissions(
+        [making.trajectory(ledger.evaluation_groups("step 4")[1].id, 0, version=6)], version=7
+    )
+    evaluated(ledger, "step 2", version=2)
+    ledger.record_evaluation("step 2", step=2, version=6, values={"success": 0.5})
+    evaluated(ledger, "step 3", version=3)
+    ledger.record_evaluation("step 3", step=3, version=5, values={"success": 0.5})
+    ledger.rewind(5)
+    assert ledger.evaluation_groups("step 4") == []
+    assert ledger.evaluation("step 2") is None
+    assert ledger.evaluation("step 3") == {"success": 0.5}
+
+
 def test_the_last_evaluation_of_an_extended_run_becomes_one_of_a_step_and_is_kept(ledger):
     evaluated(ledger, "after", version=90)
-    ledger.finish_evaluation_groups("after")
     ledger.record_evaluation("after", step=90, version=90, values={"success": 0.5})
     ledger.rewind(90)
     ledger.relabel_evaluation("after")
@@ -160,8 +174,8 @@ def test_an_unfinished_last_evaluation_of_an_extended_run_is_never_mixed_with_th
     ]
 
 
-def test_the_kind_of_a_task_survives_a_restart_and_an_older_ledger_gains_it(tmp_path: Path) -> None:
-    task = TaskReference(environment="maze", task="full-9x9-000001", kind="full")
+def test_kind_and_depth_of_a_task_survive_a_restart_and_an_older_ledger_gains_them(tmp_path: Path) -> None:
+    task = TaskReference(environment="maze", task="full-9x9-000001", kind="full", depth=2)
     ledger = Ledger(tmp_path / "ledger.sqlite", "run")
     ledger.open_groups([task], purpose="evaluation", label="before", horizon=5, size=1, version=0)
     ledger.close()
@@ -170,6 +184,7 @@ def test_the_kind_of_a_task_survives_a_restart_and_an_older_ledger_gains_it(tmp_
     again.close()
     with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
         db.execute("ALTER TABLE groups DROP COLUMN kind")
+        db.execute("ALTER TABLE groups DROP COLUMN depth")
     older = Ledger(tmp_path / "ledger.sqlite", "run")
-    assert [group.task.kind for group in older.evaluation_groups("before")] == [""]
+    assert [(g.task.kind, g.task.depth) for g in older.evaluation_groups("before")] == [("", 0)]
     older.close()
