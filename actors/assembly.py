@@ -34,7 +34,7 @@ def hub_client(hub: HubConfig, actor: ActorConfig) -> HubClient:
 async def play_until_stopped(config: ActorRoleConfig, name: str, bus: ActorBus, hub: Hub) -> None:
     """Start the engine on policy 0 and play until the learner says stop; closes the bus and the engine."""
     folder = config.run.folder
-    engine = make_engine(folder.policy_zero, config.actor.engine)
+    engine = make_engine(folder.policy_zero, config.actor.engine, config.model.lora)
     try:
         await engine.start()
         table = make_table(config, name, hub, engine, folder.policy_zero)

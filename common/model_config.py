@@ -31,6 +31,32 @@ class SmallModel(Section):
         return self
 
 
+class LoraConfig(Section):
+    """Low-rank adapters: W + (alpha / rank) B A with W frozen, B and A trained (arXiv:2106.09685)."""
+
+    rank: int = Field(default=0, ge=0, le=512)
+    """0: every weight is trained."""
+    alpha: float = Field(default=16.0, gt=0)
+    """The adapter is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ("all-linear",)
+    """Names of linear layers (`q_proj`), or `all-linear`: every one but the output head."""
+    seed: int = 0
+    """Of A's first values; B begins at zero, so the first adapter changes nothing."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether adapters are trained instead of the weights."""
+        return self.rank > 0
+
+    @model_validator(mode="after")
+    def _targets_are_given(self) -> "LoraConfig":
+        if not self.targets:
+            raise ValueError('targets is empty: give names of linear layers, or ["all-linear"]')
+        if "all-linear" in self.targets and len(self.targets) > 1:
+            raise ValueError(f"targets {list(self.targets)}: all-linear stands alone")
+        return self
+
+
 class ModelConfig(Section):
     """The policy's model, and the precision of the master weights."""
 
@@ -40,6 +66,7 @@ class ModelConfig(Section):
     small: SmallModel = SmallModel()
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the learner computes in and what is broadcast; the optimizer's masters are float32 always."""
+    lora: LoraConfig = LoraConfig()
 
     @model_validator(mode="after")
     def _path_is_given(self) -> "ModelConfig":

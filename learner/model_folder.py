@@ -10,15 +10,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.errors import PreflightError
+from common.messages import AdapterEntry
+from common.weights.adapter import WEIGHTS_FILE, write_peft_config
 from learner.atomic_folder import atomic_folder
 
 _WEIGHT_FILES = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"}
 
 
-def write_model_folder(path: Path, *, like: Path, weights: dict[str, Tensor], dtype: str) -> None:
+Adapter = tuple[AdapterEntry, dict[str, Tensor]]
+"""What it is, and its tensors by PEFT's names."""
+
+
+def write_model_folder(
+    path: Path, *, like: Path, weights: dict[str, Tensor], dtype: str, adapter: Adapter | None = None
+) -> None:
     """Write `weights` beside the configuration and tokenizer of the folder `like`; whole or not at all.
 
-    A tensor that comes under two names is stored under the first; loading ties it again. Raises
+    A tensor that comes under two names is stored under the first; loading ties it again. The adapter that is
+    merged into `weights` lies beside them in `adapter/`, as PEFT reads it, for the base model `like`. Raises
     PreflightError when the disk refuses.
     """
     stored: dict[str, Tensor] = {}
@@ -39,8 +48,18 @@ def write_model_folder(path: Path, *, like: Path, weights: dict[str, Tensor], dt
             config["dtype"] = dtype
             (draft / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
             save_file(stored, draft / "model.safetensors", metadata={"format": "pt"})
+            if adapter is not None:
+                _write_adapter(draft / "adapter", adapter, like)
     except OSError as error:
         raise PreflightError(f"model folder {path}: {error}") from error
+
+
+def _write_adapter(folder: Path, adapter: Adapter, base: Path) -> None:
+    entry, tensors = adapter
+    folder.mkdir()
+    stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    write_peft_config(folder, entry, str(base.resolve()))
 
 
 def read_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:

@@ -1,4 +1,7 @@
-"""The publisher: after a step, new weights go into host shared memory once and every actor hears of it."""
+"""The publisher: after a step, new weights go into host shared memory once and every actor hears of it.
+
+Of a policy with adapters only these go, with what an engine needs to see that they do what they do here.
+"""
 
 import logging
 import time
@@ -9,6 +12,7 @@ from torch import Tensor, uint8
 from common.bus.bus import LearnerBus
 from common.messages import PolicyAnnouncement, Sampling, WeightManifest
 from common.weights.store import NamedArray, WeightStore
+from learner.probe import probed_adapter
 from learner.ranks import TrainerThread
 
 log = logging.getLogger(__name__)
@@ -27,7 +31,7 @@ class Publisher:
         self._dtype = dtype
 
     async def publish(self, version: int, horizon: int, *, finished_at: float) -> float:
-        """Gather the parameters of all ranks, write them, announce them; returns the seconds it took.
+        """Gather what actors load from all ranks, write it, announce it; returns the seconds it took.
 
         `finished_at` is when the optimizer step ended (seconds since the epoch); actors measure from there.
         """
@@ -37,6 +41,9 @@ class Publisher:
             return self._store.write(version, (_as_bytes(name, tensor) for name, tensor in weights))
 
         manifest = await self._trainer.gather(self._dtype, write)
+        adapter = await self._trainer.run(probed_adapter)
+        if adapter is not None:
+            manifest = manifest.model_copy(update={"adapter": adapter})
         await self._bus.announce(
             PolicyAnnouncement(
                 version=version,

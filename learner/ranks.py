@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import torch.distributed as dist
 from torch import Tensor
 
+from common.messages import AdapterEntry
 from common.model_config import ModelConfig
 from learner.batch import Batch, MicroBatch
 from learner.checkpoint import TrainerState
@@ -36,6 +37,7 @@ def open_trainer(folder: Path, learner: LearnerConfig, model: ModelConfig) -> Tr
         optimizer=learner,
         num_steps=learner.steps,
         dtype=model.dtype,
+        lora=model.lora,
         attention=learner.attention,
         trains_entropy=learner.loss.entropy > 0,
         critic=learner.critic,
@@ -58,6 +60,16 @@ class Ranks:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The whole shape of every parameter, by name."""
         return self._trainer.shapes
+
+    @property
+    def adapter(self) -> AdapterEntry | None:
+        """What a manifest says of the policy's adapters; None when every weight is trained."""
+        return self._trainer.adapter
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the policy knows."""
+        return self._trainer.vocabulary
 
     def step(self, batch: Batch, *, step: int, temperature: float) -> StepStatistics:
         """One optimizer update of step `step` on `batch`; ValueError when it holds no action token."""
@@ -83,7 +95,7 @@ class Ranks:
         return self._trainer.mismatch(batch.ranks[0], version=version, temperature=temperature)
 
     def gather(self, dtype: str, consume: WeightConsumer[T]) -> T:
-        """What `consume` makes of all weights, (Hugging Face name, whole CPU tensor) one by one."""
+        """What `consume` makes of all that an engine needs, (name, whole CPU tensor) one by one."""
         self._order("gather", dtype=dtype)
         weights = self._trainer.named_weights(dtype)
         try:

@@ -55,8 +55,7 @@ def _score_one(
     if "values" in wants and networks.critic is not None:
         found |= _split(networks.critic(packed), microbatch)
     if "reference" in wants:
-        assert networks.reference is not None, "no reference model is held"
-        found["reference"] = networks.reference(packed, temperature, False).logprobs.cpu().numpy()
+        found["reference"] = networks.scored_by_reference(packed, temperature).logprobs.cpu().numpy()
     return found
 
 

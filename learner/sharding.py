@@ -16,6 +16,7 @@ from torch.distributed.fsdp import (
 )
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from learner import lora
 from learner.model import CausalPolicy
 
 
@@ -65,16 +66,27 @@ def reshard(network: nn.Module) -> None:
 
 
 def parameters(policy: CausalPolicy) -> dict[str, nn.Parameter]:
-    """The trained parameters by their Hugging Face names; a tied one once."""
-    return dict(policy.causal_lm.named_parameters())
+    """The trained parameters by their Hugging Face names, adapters by PEFT's; a tied one once."""
+    named = policy.causal_lm.named_parameters()
+    return {lora.plain_name(name): parameter for name, parameter in named if parameter.requires_grad}
+
+
+def adapter(policy: CausalPolicy, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of the adapters by PEFT's names, whole, on the CPU; collective as it goes."""
+    for name, parameter in policy.causal_lm.named_parameters():
+        if lora.is_adapter(name):
+            yield lora.plain_name(name), whole(parameter.detach().to(dtype))
 
 
 def gathered(policy: CausalPolicy, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     """Every weight by its Hugging Face name, whole, on the CPU; collective: all ranks must exhaust it.
 
-    Tied weights come under each of their names (`lm_head.weight` too), one tensor for all of them.
+    Tied weights come under each of their names (`lm_head.weight` too), one tensor for all of them. Adapters
+    are merged, in float32.
     """
-    named = list(policy.causal_lm.named_parameters(remove_duplicate=False))
+    adapted = lora.pairs(policy.causal_lm)
+    every = policy.causal_lm.named_parameters(remove_duplicate=False)
+    named = [(name, parameter) for name, parameter in every if not lora.is_adapter(name)]
     uses: dict[int, int] = {}
     for _, parameter in named:
         uses[id(parameter)] = uses.get(id(parameter), 0) + 1
@@ -82,10 +94,14 @@ def gathered(policy: CausalPolicy, dtype: torch.dtype) -> Iterator[tuple[str, Te
     for name, parameter in named:
         whole_one = tied.get(id(parameter))
         if whole_one is None:
-            whole_one = whole(parameter.detach().to(dtype))
+            if name in adapted:
+                a, b, scale = adapted[name]
+                whole_one = lora.merge(whole(parameter), whole(a), whole(b), scale).to(dtype)
+            else:
+                whole_one = whole(parameter.detach().to(dtype))
             if uses[id(parameter)] > 1:
                 tied[id(parameter)] = whole_one
-        yield name, whole_one
+        yield lora.plain_name(name), whole_one
     for name, buffer in _persistent_buffers(policy.causal_lm):
         yield name, buffer.detach().cpu()
 

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.messages import AdapterEntry
+from common.model_config import LoraConfig
 from learner import scores
 from learner.algorithm_config import CriticConfig, GuardConfig, ReferenceConfig
 from learner.batch import MicroBatch
@@ -46,6 +48,7 @@ class TrainerOptions:
     num_steps: int
     """Where the learning-rate schedule ends."""
     dtype: str = "float32"
+    lora: LoraConfig = field(default_factory=LoraConfig)
     attention: str = "auto"
     trains_entropy: bool = False
     gradient_checkpointing: bool = False
@@ -61,6 +64,7 @@ class TrainerOptions:
         """Which networks there are."""
         return NetworkOptions(
             dtype=self.dtype,
+            lora=self.lora,
             attention=self.attention,
             gradient_checkpointing=self.gradient_checkpointing,
             critic=self.critic,
@@ -182,17 +186,33 @@ class Trainer:
         return mismatch_over_ranks(np.concatenate(differences), self.device)
 
     def named_weights(self, dtype: str) -> Iterator[tuple[str, Tensor]]:
-        """Every weight of the policy by its Hugging Face name, whole, on the CPU; tied ones under each name.
+        """What an engine needs of the policy: all weights, or the adapters, see `Networks.named_weights`.
 
         Collective as it goes: every rank must exhaust it.
         """
         return self._networks.named_weights(dtype)
 
+    @property
+    def adapter(self) -> AdapterEntry | None:
+        """What a manifest says of the policy's adapters; not collective."""
+        return self._networks.adapter
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the policy knows."""
+        return int(self._networks.policy.causal_lm.config.vocab_size)
+
     def save_huggingface(self, path: Path) -> None:
-        """Write a Hugging Face folder in the model's dtype, whole or not at all; rank 0 writes."""
-        weights = dict(self.named_weights(self._options.dtype))
+        """Write a Hugging Face folder in the model's dtype, whole or not at all; rank 0 writes.
+
+        Adapters are merged into the weights and lie beside them.
+        """
+        dtype = self._options.dtype
+        weights = dict(self._networks.merged_weights(dtype))
+        tensors = dict(self.named_weights(dtype)) if self._options.lora.is_on else {}
         if dist.get_rank() == 0:
-            write_model_folder(path, like=self.folder, weights=weights, dtype=self._options.dtype)
+            adapter = None if self.adapter is None else (self.adapter, tensors)
+            write_model_folder(path, like=self.folder, weights=weights, dtype=dtype, adapter=adapter)
 
     def state(self) -> TrainerState:
         """All that later steps depend on, whole; the same at any number of ranks."""

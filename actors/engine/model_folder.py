@@ -1,14 +1,16 @@
 """A Hugging Face model folder, and whether a set of new weights belongs to it."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoTokenizer
 
 from common.errors import PreflightError, WeightError
-from common.messages import WeightManifest
+from common.messages import AdapterEntry, WeightManifest
 from common.prompt import Dialogue
+from common.weights.adapter import fingerprint, layer_and_part
 
 _HEAD = "lm_head.weight"
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -43,14 +45,16 @@ class ModelFolder:
     def check(self, manifest: WeightManifest, file: Path) -> None:
         """Nothing when `file` is whole and holds exactly this model's tensors as `manifest` lists them.
 
-        A tied head may be listed or left out. Raises WeightError with the first difference.
+        A tied head may be listed or left out. Of an adapter: when this model is its base and its matrices
+        fit. Raises WeightError with the first difference.
         """
         version = f"weights of version {manifest.version}"
         promised = {entry.name: (entry.shape, entry.dtype) for entry in manifest.tensors}
-        self._check_names(version, set(promised))
-        for name, (shape, _) in promised.items():
-            if shape != self._shapes.get(name, shape):
-                raise WeightError(f"{version}: {name} has shape {shape}, the model's is {self._shapes[name]}")
+        if manifest.adapter is not None:
+            self._check_adapter(version, manifest.adapter, promised)
+        else:
+            self._check_names(version, set(promised))
+            self._check_shapes(version, promised)
         try:
             found = read_header(file)
         except (OSError, SafetensorError) as error:
@@ -59,6 +63,35 @@ class ModelFolder:
             name, _ = min(found.items() ^ promised.items())
             there, wanted = (tensors.get(name, "missing") for tensors in (found, promised))
             raise WeightError(f"{version}: {name} is {there} in {file}, {wanted} in the manifest")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Which base model this is; reads every byte of the weights the first time."""
+        return fingerprint(self.path)
+
+    def _check_adapter(self, version: str, entry: AdapterEntry, promised: Tensors) -> None:
+        if entry.base != self.fingerprint:
+            raise WeightError(
+                f"{version}: an adapter of the base model {entry.base}, this engine has {self.fingerprint}"
+            )
+        adapted: dict[str, set[str]] = {}
+        for name, (shape, _) in promised.items():
+            layer, part = layer_and_part(name) or (name, "")
+            weight = self._shapes.get(f"{layer}.weight", ())
+            if not part or len(weight) != 2:
+                raise WeightError(f"{version}: {name} adapts no matrix of the model")
+            wanted = (entry.rank, weight[1]) if part == "A" else (weight[0], entry.rank)
+            if shape != wanted:
+                raise WeightError(f"{version}: {name} has shape {shape}, the model's is {wanted}")
+            adapted.setdefault(layer, set()).add(part)
+        for layer, parts in adapted.items():
+            if len(parts) < 2:
+                raise WeightError(f"{version}: the adapter of {layer} has only its {min(parts)}")
+
+    def _check_shapes(self, version: str, promised: Tensors) -> None:
+        for name, (shape, _) in promised.items():
+            if shape != self._shapes.get(name, shape):
+                raise WeightError(f"{version}: {name} has shape {shape}, the model's is {self._shapes[name]}")
 
     def _check_names(self, version: str, names: set[str]) -> None:
         optional = {_HEAD} if self._is_tied else set()

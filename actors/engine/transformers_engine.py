@@ -23,6 +23,7 @@ from actors.config import EngineConfig
 from actors.engine.decode_batch import DecodeBatch, Request
 from actors.engine.decode_thread import DecodeThread
 from actors.engine.engine import EngineLoad, Generation
+from actors.engine.merged_adapter import MergedAdapter
 from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
 from common.aio import within
@@ -61,6 +62,7 @@ class TransformersEngine:
         self._model, end_token_ids = await within(
             self._config.start_s, load, "the model's loading", EngineFault
         )
+        self._adapter = MergedAdapter(self._model)
         self._batch = DecodeBatch(self._model, end_token_ids)
         self._thread = DecodeThread(self._batch, self._config.max_num_seqs, self._prepare_thread)
         self._thread.policy_version = policy_version
@@ -121,7 +123,10 @@ class TransformersEngine:
         return Request(prompt.tolist(), min(max_tokens, room), sampling, generator)
 
     async def load_weights(self, manifest: WeightManifest, path: Path) -> None:
-        """Swap in the safetensors file `path`, whole or not at all; WeightError when it did not happen."""
+        """Swap in the safetensors file `path`, whole or not at all; WeightError when it did not happen.
+
+        An adapter is merged into the weights that the engine was started with.
+        """
         if self._thread is None:
             raise WeightError(f"weights of version {manifest.version}: the engine is not running")
         thread = self._thread
@@ -131,27 +136,38 @@ class TransformersEngine:
             tensors = await asyncio.to_thread(load_file, path)
             with self._meter.pause():
                 try:
-                    order = thread.between_steps(lambda: self._swap(thread, tensors, manifest.version))
+                    order = thread.between_steps(lambda: self._swap(thread, tensors, manifest))
                 except EngineDead:
                     raise
                 except EngineFault as error:
                     raise WeightError(f"weights of version {manifest.version}: {error}") from error
                 try:
-                    await within(self._config.update_s, _result(order), "the weight update", WeightError)
-                except WeightError:
-                    if order.cancelled():
-                        raise
-                    await asyncio.to_thread(order.result)  # too late to take it back: it is being done
+                    await self._carried_out(order)
+                except ValueError as error:
+                    raise WeightError(f"weights of version {manifest.version}: {error}") from error
+
+    async def _carried_out(self, order: Future[None]) -> None:
+        """WeightError when the update has not begun after `update_s`; one that has begun is waited for."""
+        try:
+            await within(self._config.update_s, _result(order), "the weight update", WeightError)
+        except WeightError:
+            if order.cancelled():
+                raise
+            await asyncio.to_thread(order.result)  # too late to take it back: it is being done
 
     @torch.no_grad()
-    def _swap(self, thread: DecodeThread, tensors: dict[str, torch.Tensor], version: int) -> None:
-        """Runs in the decoding thread."""
-        parameters = dict(self._model.named_parameters(remove_duplicate=False))
-        for name, tensor in tensors.items():
-            parameters[name].copy_(tensor)
+    def _swap(self, thread: DecodeThread, tensors: dict[str, torch.Tensor], manifest: WeightManifest) -> None:
+        """Runs in the decoding thread; ValueError when an adapter does not do what it should."""
+        if manifest.adapter is not None:
+            self._adapter.apply(manifest.adapter, tensors)
+        else:
+            parameters = dict(self._model.named_parameters(remove_duplicate=False))
+            for name, tensor in tensors.items():
+                parameters[name].copy_(tensor)
+            self._adapter.forget()
         if self._config.clears_cache_on_update:
             self._batch.forget_cache()
-        thread.policy_version = version
+        thread.policy_version = manifest.version
 
     def load(self) -> EngineLoad:
         """Counters since the start."""

@@ -16,11 +16,13 @@ from actors.engine import vllm_options
 from actors.engine.engine import EngineLoad, Generation
 from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
-from actors.engine.vllm_weights import VllmWeights
+from actors.engine.vllm_adapters import VllmAdapters
+from actors.engine.vllm_weights import Served, VllmWeights
 from common.aio import within
 from common.arrays import Int32
 from common.errors import ConfigurationError, EngineDead, EngineFault, WeightError
 from common.messages import Sampling, WeightManifest
+from common.model_config import LoraConfig
 from common.trajectory import VersionSpan
 
 
@@ -30,14 +32,15 @@ class VllmEngine:
     Raises PreflightError when the model folder is missing or the memory too small.
     """
 
-    def __init__(self, model_path: Path, config: EngineConfig) -> None:
+    def __init__(self, model_path: Path, config: EngineConfig, lora: LoraConfig | None = None) -> None:
         self._config = config
+        self._lora = lora or LoraConfig()
         self._folder = ModelFolder(model_path)
         self._meter = LoadMeter(config.max_num_seqs)
         self._request_ids = itertools.count()
         self._end_token_ids: tuple[int, ...] = ()
         self._llm: Any = None
-        self._weights: VllmWeights | None = None
+        self._weights: VllmWeights | VllmAdapters | None = None
 
     @property
     def policy_version(self) -> int:
@@ -53,7 +56,10 @@ class VllmEngine:
         vllm_options.check_memory(self._folder, self._config)
         start = asyncio.to_thread(self._build)
         await within(self._config.start_s, start, "the vLLM engine's start", EngineFault)
-        self._weights = VllmWeights(self._llm, self._folder, self._config, self._meter)
+        if self._lora.is_on:
+            self._weights = VllmAdapters(self._llm, self._folder, self._config)
+        else:
+            self._weights = VllmWeights(self._llm, self._folder, self._config, self._meter)
         label = self._weights.start(policy_version)
         await within(self._config.update_s, label, "the vLLM engine", EngineFault)
 
@@ -65,7 +71,7 @@ class VllmEngine:
             from vllm.v1.engine.async_llm import AsyncLLM
 
             try:
-                arguments = AsyncEngineArgs(**vllm_options.arguments(self._folder, self._config))
+                arguments = AsyncEngineArgs(**vllm_options.arguments(self._folder, self._config, self._lora))
                 self._llm = AsyncLLM.from_engine_args(arguments)
             except ValueError as error:
                 raise ConfigurationError(f"engine settings refused by vLLM: {_line(error)}") from error
@@ -79,12 +85,13 @@ class VllmEngine:
         if self._llm is None or self._weights is None:
             raise EngineFault("the vLLM engine is not running")
         started = time.monotonic()
-        request = self._request(prompt_tokens, self._parameters(max_tokens, sampling, seed))
-        with self._meter.request():
+        parameters = self._parameters(max_tokens, sampling, seed)
+        with self._meter.request(), self._weights.serving() as served:
+            request = self._request(prompt_tokens, parameters, served)
             output = await within(self._config.request_s, request, "a vLLM request", EngineFault)
         if self._weights.fault:
             raise EngineDead(self._weights.fault)
-        generation = _generation(output, time.monotonic() - started)
+        generation = _generation(output, served.version, time.monotonic() - started)
         self._meter.generated(len(generation.tokens))
         return generation
 
@@ -106,16 +113,16 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    async def _request(self, prompt_tokens: Int32, parameters: Any) -> Any:
+    async def _request(self, prompt_tokens: Int32, parameters: Any, served: Served) -> Any:
         """The finished output of one request; leaving early aborts it inside the engine."""
         from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        assert self._weights is not None
         # Cached prefixes are found by their salt: one per set of weights, so none is read under another.
-        prompt = {"prompt_token_ids": prompt_tokens.tolist(), "cache_salt": self._weights.cache_salt}
+        prompt = {"prompt_token_ids": prompt_tokens.tolist(), "cache_salt": served.cache_salt}
         try:
-            outputs = self._llm.generate(prompt, parameters, str(next(self._request_ids)))
+            name = str(next(self._request_ids))
+            outputs = self._llm.generate(prompt, parameters, name, lora_request=served.adapter)
             final = [output async for output in outputs][-1]
         except EngineDeadError as error:
             raise EngineDead("the vLLM engine process died") from error
@@ -157,13 +164,18 @@ async def _end_output_handler(llm: Any) -> None:
     llm.output_processor.propagate_error(EngineDeadError())
 
 
-def _generation(output: Any, duration_s: float) -> Generation:
-    """vLLM's output as ours; EngineFault when it was aborted or does not say what sampled its tokens."""
+def _generation(output: Any, version: int | None, duration_s: float) -> Generation:
+    """vLLM's output as ours; EngineFault when it was aborted or does not say what sampled its tokens.
+
+    All tokens are of `version`; None: vLLM says which is of which.
+    """
     if output.finish_reason not in ("stop", "length"):
         raise EngineFault(f"vLLM ended a request with {output.finish_reason!r}")
+    tokens = np.asarray(output.token_ids, np.int32)
     spans = [span for span in output.weight_versions or () if span.end > span.start]
     versions = tuple(VersionSpan(version=int(s.version), num_tokens=s.end - s.start) for s in spans)
-    tokens = np.asarray(output.token_ids, np.int32)
+    if version is not None:
+        versions = (VersionSpan(version=version, num_tokens=len(tokens)),)
     logprobs = np.asarray(output.logprobs.logprobs, np.float32)
     if not len(tokens) == len(logprobs) == sum(span.num_tokens for span in versions):
         raise EngineFault(

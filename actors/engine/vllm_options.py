@@ -12,12 +12,18 @@ import torch
 from actors.config import EngineConfig
 from actors.engine.model_folder import ModelFolder
 from common.errors import PreflightError
+from common.model_config import LoraConfig
 
 _PROCESS_BYTES = 1 << 30
 """What an engine process takes besides weights and cache: Python, torch and vLLM themselves."""
 
+MAX_ADAPTERS = 4
+"""Adapters that requests in flight may use at once; a request of yet another waits for a place."""
+_ADAPTER_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The ranks that vLLM can make room for."""
 
-def arguments(folder: ModelFolder, config: EngineConfig) -> dict[str, Any]:
+
+def arguments(folder: ModelFolder, config: EngineConfig, lora: LoraConfig) -> dict[str, Any]:
     """Keyword arguments of `AsyncEngineArgs`."""
     memory: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
     if not torch.cuda.is_available():
@@ -33,10 +39,23 @@ def arguments(folder: ModelFolder, config: EngineConfig) -> dict[str, Any]:
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",
         "worker_extension_cls": "actors.engine.vllm_extension.WeightExtension",
+        **adapter_arguments(lora),
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
         # Actors with one common seed would sample the members of a group alike.
         "seed": secrets.randbits(31),
+    }
+
+
+def adapter_arguments(lora: LoraConfig) -> dict[str, Any]:
+    """Room for adapters of that rank; none when adapters are off."""
+    if not lora.is_on:
+        return {}
+    return {
+        "enable_lora": True,
+        "max_loras": MAX_ADAPTERS,
+        "max_cpu_loras": 2 * MAX_ADAPTERS,
+        "max_lora_rank": next(rank for rank in _ADAPTER_RANKS if rank >= lora.rank),
     }
 
 

@@ -9,6 +9,9 @@ update runs after whatever that update had begun.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,18 @@ from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
 from common.errors import EngineDead, WeightError
 from common.messages import WeightManifest
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one request is answered with."""
+
+    cache_salt: str
+    """Names the weights; differs between any two loads, also of one version."""
+    adapter: Any = None
+    """vLLM's LoRARequest; None: the model's own weights."""
+    version: int | None = None
+    """Of every token; None: the engine knows it token by token."""
 
 
 class VllmWeights:
@@ -34,10 +49,10 @@ class VllmWeights:
         self.fault = ""
         """Why nothing that the engine samples can be trusted any more; empty while all is well."""
 
-    @property
-    def cache_salt(self) -> str:
-        """Names the weights in place; differs between any two loads, also of one version."""
-        return f"load-{self._served}"
+    @contextmanager
+    def serving(self) -> Iterator[Served]:
+        """A request is in the engine for as long as the body runs; the weights in place answer it."""
+        yield Served(f"load-{self._served}")
 
     async def start(self, policy_version: int) -> None:
         """Call the weights that the engine was started with `policy_version`."""
@@ -57,6 +72,11 @@ class VllmWeights:
         took longer than `update_s` (what was served before is restored). Cancelled: restored, too.
         EngineDead when the engine does not answer any more.
         """
+        if manifest.adapter is not None:
+            raise WeightError(
+                f"weights of version {manifest.version}: an adapter, and this engine was started "
+                "without room for adapters (model.lora.rank = 0)"
+            )
         async with self._one_at_a_time:
             await asyncio.to_thread(self._folder.check, manifest, path)
             with self._meter.pause():
