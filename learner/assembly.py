@@ -16,6 +16,7 @@ from common.trajectory import TaskReference
 from common.weights.store import WeightStore
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerRoleConfig
+from learner.curriculum import Curriculum
 from learner.dispatcher import Dispatcher
 from learner.door import Door
 from learner.horizon import horizon_at
@@ -25,7 +26,7 @@ from learner.ledger import Ledger
 from learner.publisher import Publisher
 from learner.ranks import TrainerThread, open_trainer
 from learner.summary import evidence
-from learner.task_order import TaskOrder
+from learner.task_order import TaskOrder, TaskSource
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ async def _assemble(
         config.learner,
         ledger,
         LeaseBook(config.run.name, time.monotonic),
-        TaskOrder(tasks.train, config.run.seed, tasks.weights),
+        task_source(tasks, config, ledger),
         config.sampling,
         horizon=horizon_at(config.horizon, version + 1, evidence(ledger)),
         version=version,
@@ -123,6 +124,14 @@ async def _assemble(
         heldout=tasks.heldout,
     )
     return Learner(config, parts, version=version)
+
+
+def task_source(tasks: Tasks, config: LearnerRoleConfig, ledger: Ledger) -> TaskSource:
+    """Every task once per epoch, or by the curriculum of `learner.curriculum`."""
+    curriculum, seed = config.learner.curriculum, config.run.seed
+    if curriculum.kind == "pools":
+        return Curriculum(tasks.train, seed, tasks.weights, curriculum, ledger)
+    return TaskOrder(tasks.train, seed, tasks.weights)
 
 
 async def _restore(checkpoints: CheckpointStore, trainer: TrainerThread) -> int:

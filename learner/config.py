@@ -74,6 +74,32 @@ class SftConfig(OptimizerConfig):
     batch_tokens: int = Field(default=8192, ge=64)
 
 
+class CurriculumConfig(Section):
+    """Which tasks are played more often, by how often their last groups succeeded."""
+
+    kind: Literal["off", "pools"] = "off"
+    """`off`: every task once per epoch; `pools`: unseen, hard, middle and easy ones by the weights below."""
+    hard_to: float = Field(default=0.1, ge=0, lt=1)
+    """A task that succeeds at most this often is hard."""
+    easy_from: float = Field(default=0.8, gt=0, le=1)
+    """A task that succeeds at least this often is easy."""
+    recent_groups: int = Field(default=2, ge=1)
+    """Judged on so many last groups of the task."""
+    unseen: float = Field(default=1.0, ge=0)
+    """How often a task that has not been played is, compared with tasks of other pools; so with the others."""
+    hard: float = Field(default=0.25, ge=0)
+    middle: float = Field(default=1.0, ge=0)
+    easy: float = Field(default=0.25, ge=0)
+
+    @model_validator(mode="after")
+    def _pools_are_apart(self) -> "CurriculumConfig":
+        if self.hard_to >= self.easy_from:
+            raise ValueError(f"hard_to = {self.hard_to:g}: must be below easy_from = {self.easy_from:g}")
+        if not self.unseen + self.hard + self.middle + self.easy:
+            raise ValueError("unseen, hard, middle and easy are all 0: give one of them a weight")
+        return self
+
+
 class LearnerConfig(OptimizerConfig):
     """One logical learner of any number of ranks."""
 
@@ -94,6 +120,7 @@ class LearnerConfig(OptimizerConfig):
     reference: ReferenceConfig = ReferenceConfig()
     guards: GuardConfig = GuardConfig()
     staleness: StalenessConfig = StalenessConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     microbatch_tokens: int = Field(default=4096, ge=64)
     """Token budget of one packed micro-batch."""
     num_ranks: int = Field(default=1, ge=1)

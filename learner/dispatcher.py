@@ -26,7 +26,7 @@ from learner.ledger_thread import LedgerThread
 from learner.outstanding import Outstanding
 from learner.staleness import max_outstanding
 from learner.tally import Tally
-from learner.task_order import TaskOrder
+from learner.task_order import TaskSource
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ class Dispatcher:
         config: LearnerConfig,
         ledger: Ledger,
         book: LeaseBook,
-        tasks: TaskOrder,
+        tasks: TaskSource,
         sampling: Sampling,
         *,
         horizon: int,
@@ -201,7 +201,7 @@ class Dispatcher:
         cursor = await self._call(self._ledger.num_groups)
         opened = await self._call(
             self._ledger.open_groups,
-            [self._tasks[cursor + i] for i in range(number)],
+            await self._call(self._tasks.take, cursor, number, self.version),
             purpose="training",
             label="",
             horizon=self.horizon,
@@ -252,6 +252,7 @@ class Dispatcher:
             for group_id in ids:
                 self._groups.forget(group_id)
             self.version = step
+            self.tally.note(await self._call(self._tasks.values))
 
     # --- evaluation --------------------------------------------------------------------------
 

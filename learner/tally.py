@@ -1,7 +1,7 @@
 """What has been played since the last step: the numbers of the curves, per horizon where it matters."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class Tally:
     def __init__(self) -> None:
         self._played: list[Trajectory] = []
         self._counts: dict[str, int] = defaultdict(int)
+        self._noted: dict[str, float] = {}
         self.totals: dict[str, int] = defaultdict(int)
         """Counts since the process started, by name."""
 
@@ -30,6 +31,10 @@ class Tally:
         self._counts[name] += number
         self.totals[name] += number
 
+    def note(self, values: Mapping[str, float]) -> None:
+        """Values that somebody else measured, under their metric names; told with the next flush."""
+        self._noted |= values
+
     def flush(self, trained: Sequence[Trajectory]) -> dict[str, float]:
         """The values since the last flush, under their metric names; starts anew."""
         played, self._played = self._played, []
@@ -39,7 +44,8 @@ class Tally:
         if played:
             values |= _episode_values(played)
         values |= _histogram("admitted", played) | _histogram("trained", trained)
-        return values
+        noted, self._noted = self._noted, {}
+        return values | noted
 
 
 def _episode_values(played: Sequence[Trajectory]) -> dict[str, float]:

@@ -5,11 +5,28 @@ Several environments take turns by their weights, each with epochs of its own.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
 from common.seeding import derive_seed
 from common.trajectory import TaskReference
+
+
+class TaskSource(Protocol):
+    """Which tasks the next training groups play.
+
+    tasks = source.take(ledger.num_groups(), number, version)
+    ledger.open_groups(tasks, ..., version=version)
+    """
+
+    def take(self, position: int, number: int, version: int) -> list[TaskReference]:
+        """The tasks of the next `number` groups after the first `position`, granted at `version`."""
+        ...
+
+    def values(self) -> dict[str, float]:
+        """What is worth a curve, by metric name; about groups, those taken since it was asked last."""
+        ...
 
 
 class TaskOrder:
@@ -23,13 +40,17 @@ class TaskOrder:
         self, tasks: Sequence[TaskReference], seed: int, weights: Mapping[str, float] | None = None
     ) -> None:
         self._seed = seed
-        self._turns = _Turns(weights or {"": 1.0})
-        self._parts = [
-            [task for task in tasks if not weights or task.environment == name] for name in self._turns.names
-        ]
-        if not all(self._parts):
-            raise ValueError("no training tasks")
+        self._turns = Turns(weights or {})
+        self._parts = parts_of(tasks, self._turns.names)
         self._epoch = lru_cache(maxsize=2 * len(self._parts))(self._shuffled)
+
+    def take(self, position: int, number: int, version: int) -> list[TaskReference]:
+        """`number` tasks from `position` on, whatever the version."""
+        return [self[position + index] for index in range(number)]
+
+    def values(self) -> dict[str, float]:
+        """Nothing: every task is played as often as any other."""
+        return {}
 
     def _shuffled(self, part: int, epoch: int) -> tuple[int, ...]:
         name = self._turns.names[part]
@@ -42,18 +63,32 @@ class TaskOrder:
         part, turn = self._turns[position]
         tasks = self._parts[part]
         epoch, index = divmod(turn, len(tasks))
-        task = tasks[self._epoch(part, epoch)[index]]
-        seed = derive_seed(self._seed, "task seed", position) % (1 << 31)
-        return task.model_copy(update={"seed": seed})
+        return seeded(tasks[self._epoch(part, epoch)[index]], self._seed, position)
 
 
-class _Turns:
-    """Whose turn it is at each position, and how many turns it had before: as even as the weights allow."""
+def seeded(task: TaskReference, seed: int, position: int) -> TaskReference:
+    """The task as the group at that position plays it."""
+    return task.model_copy(update={"seed": derive_seed(seed, "task seed", position) % (1 << 31)})
+
+
+def parts_of(tasks: Sequence[TaskReference], names: Sequence[str]) -> list[list[TaskReference]]:
+    """The tasks of each environment; of the name "" all of them. ValueError when one has none."""
+    parts = [[task for task in tasks if not name or task.environment == name] for name in names]
+    if not all(parts):
+        raise ValueError("no training tasks")
+    return parts
+
+
+class Turns:
+    """Whose turn it is at each position, and how many turns it had before: as even as the weights allow.
+
+    Without weights it is always the turn of "", all environments together.
+    """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        self.names = tuple(sorted(weights))
+        self.names = tuple(sorted(weights)) or ("",)
         total = sum(weights.values())
-        self._shares = [weights[name] / total for name in self.names]
+        self._shares = [weights[name] / total for name in sorted(weights)]
         self._counts = [0] * len(self.names)
         self._made: list[tuple[int, int]] = []
 
