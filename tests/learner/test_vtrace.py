@@ -143,3 +143,10 @@ def test_extreme_ratios_stay_finite(far: float) -> None:
     (credit,) = estimate(config, [sequence])
     assert np.isfinite(credit.advantages).all()
     assert np.isfinite(credit.returns).all()
+
+
+@pytest.mark.parametrize(("log_ratio", "weight"), [(100.0, np.exp(20.0)), (-100.0, np.exp(-20.0))])
+def test_log_ratios_are_clamped_whatever_the_caps(log_ratio: float, weight: float) -> None:
+    sequence = replace(played(0, [(1, 1.0)]), values=np.zeros(1), log_ratios=np.array([log_ratio]))
+    (credit,) = estimate(AdvantageConfig(kind="vtrace", rho_cap=1e30), [sequence])
+    assert credit.returns[0] == pytest.approx(weight)
