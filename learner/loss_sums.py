@@ -43,7 +43,7 @@ def sum_up(tokens: TrainedTokens, loss: Tensor, log_ratio: Tensor, is_masked: Te
     target = tokens.target_logprobs
     return LossSums(
         num_tokens=ratio.new_tensor(ratio.numel()),
-        loss=loss.double(),
+        loss=loss.detach().double(),
         mismatch_kl=(ratio - 1 - log_ratio).sum(),
         ratio=ratio.sum(),
         ratio_squared=ratio.square().sum(),

@@ -43,7 +43,7 @@ def moves(value: float) -> float:
 
 
 def clipped_surrogate(difference: float, a: float, config: LossConfig) -> Rule:
-    """PPO, arXiv:1707.06347, eq. 7, bounds of DAPO, arXiv:2503.14476, dual clip of arXiv:1912.09729, eq. 8."""
+    """PPO, arXiv:1707.06347, eq. 7, bounds of arXiv:2503.14476, dual clip of arXiv:1912.09729."""
     r = exp(clamped(difference))
     inside = min(max(r, 1 - config.clip_low), 1 + config.clip_high)
     gain, slope = (r * a, r * a * moves(difference)) if r * a <= inside * a else (inside * a, 0.0)
