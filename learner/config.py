@@ -72,6 +72,10 @@ class SftConfig(OptimizerConfig):
     learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=200, ge=1)
     batch_tokens: int = Field(default=8192, ge=64)
+    validation_share: float = Field(default=0.0, ge=0, lt=1)
+    """Of the trajectories, kept out of training; their loss is measured at the end."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Steps after which the training's own state is kept, for a start of the same command to go on from."""
 
 
 class CurriculumConfig(Section):
