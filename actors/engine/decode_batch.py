@@ -121,7 +121,12 @@ class DecodeBatch:
 
 
 def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> tuple[int, float]:
-    """A token and its logprob, nats, after temperature, top-k and top-p; `logits` is float32 [V]."""
+    """A token and its logprob, nats, after temperature, top-k and top-p; `logits` is float32 [V].
+
+    At temperature 0 the likeliest token, which is certain: its logprob is 0.
+    """
+    if sampling.temperature == 0:
+        return int(logits.argmax()), 0.0
     logprobs = (logits / sampling.temperature).log_softmax(-1)
     if sampling.top_k or sampling.top_p < 1:
         logprobs = _truncate(logprobs, sampling).log_softmax(-1)

@@ -14,7 +14,7 @@ class Generation(Record):
     tokens: Int32
     """[A] as sampled; the end token is the last one when it was sampled."""
     logprobs: Float32
-    """[A] log mu(token) at the sampling temperature, nats."""
+    """[A] log mu(token) at the sampling temperature, nats; at temperature 0 every token is certain: 0."""
     versions: tuple[VersionSpan, ...]
     """Which policy version sampled how many tokens; sums to A."""
     is_stopped: bool

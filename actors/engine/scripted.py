@@ -109,7 +109,7 @@ class ScriptedEngine:
         self._meter.generated(len(tokens))
         return Generation(
             tokens=tokens,
-            logprobs=np.full(len(tokens), self._logprob, np.float32),
+            logprobs=np.full(len(tokens), self._logprob if sampling.temperature else 0.0, np.float32),
             versions=(VersionSpan(version=self._policy_version, num_tokens=len(tokens)),),
             is_stopped=bool(tokens[-1] in self._end_token_ids),
             duration_s=0.0,

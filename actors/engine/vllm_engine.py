@@ -92,6 +92,9 @@ class VllmEngine:
         if self._weights.fault:
             raise EngineDead(self._weights.fault)
         generation = _generation(output, served.version, time.monotonic() - started)
+        if sampling.temperature == 0:
+            certain = np.zeros_like(generation.logprobs)  # vLLM tells those of temperature 1
+            generation = generation.model_copy(update={"logprobs": certain})
         self._meter.generated(len(generation.tokens))
         return generation
 
@@ -172,10 +175,11 @@ def _generation(output: Any, version: int | None, duration_s: float) -> Generati
     if output.finish_reason not in ("stop", "length"):
         raise EngineFault(f"vLLM ended a request with {output.finish_reason!r}")
     tokens = np.asarray(output.token_ids, np.int32)
-    spans = [span for span in output.weight_versions or () if span.end > span.start]
-    versions = tuple(VersionSpan(version=int(s.version), num_tokens=s.end - s.start) for s in spans)
     if version is not None:
-        versions = (VersionSpan(version=version, num_tokens=len(tokens)),)
+        versions: tuple[VersionSpan, ...] = (VersionSpan(version=version, num_tokens=len(tokens)),)
+    else:
+        spans = [span for span in output.weight_versions or () if span.end > span.start]
+        versions = tuple(VersionSpan(version=int(s.version), num_tokens=s.end - s.start) for s in spans)
     logprobs = np.asarray(output.logprobs.logprobs, np.float32)
     if not len(tokens) == len(logprobs) == sum(span.num_tokens for span in versions):
         raise EngineFault(
