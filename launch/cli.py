@@ -9,15 +9,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.errors import PronghornError
 
-ROLES = {"hub": "envhub", "actor": "actors", "sft": "learner.offline.sft"}
+ROLES = {"hub": "envhub", "actor": "actors"}
 """Commands that become one Python module in this terminal; `learner` too, by way of torchrun."""
 
 COMMANDS = {
     "run": "launch.pipeline",
     "local": "launch.local",
+    "sft": "launch.offline",
+    "dpo": "launch.offline",
+    "evol": "launch.evol",
     "eval": "launch.evaluate",
     "data": "launch.demonstrations",
     "doctor": "launch.doctor",
@@ -47,11 +51,12 @@ def parser() -> argparse.ArgumentParser:
         ("hub", "the environment server alone"),
         ("actor", "one actor alone"),
         ("learner", "the learner alone"),
-        ("sft", "supervised learning on demonstrations"),
     ):
         commands.add_parser(name, help=text, add_help=False, prefix_chars="\0").add_argument(
             "rest", nargs=argparse.REMAINDER, metavar="CONFIG.toml"
         )
+
+    _add_offline(commands)
 
     evaluate = commands.add_parser("eval", help="success on held-out tasks, with its interval")
     evaluate.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
@@ -75,6 +80,38 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="what this machine has, and what will be used")
     commands.add_parser("version", help="the release")
     return root
+
+
+def _add_offline(commands: Any) -> None:
+    """The trainers that need no learner's actors."""
+    sft = commands.add_parser("sft", help="supervised learning on demonstrations: the run's warm start")
+    dpo = commands.add_parser("dpo", help="preference optimization on pairs of trajectories")
+    evol = commands.add_parser(
+        "evol", help="AgentEvol: explore, keep what was rewarded, train the base, again"
+    )
+    for command in (sft, dpo, evol):
+        command.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
+    sft.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="AgentTraj rows; default: sft.num_demonstrations by the expert",
+    )
+    dpo.add_argument("--pairs", type=Path, metavar="FILE", help="pairs that were found before")
+    dpo.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="AgentTraj rows to find pairs in, the expert's and others with their reward; may be repeated",
+    )
+    dpo.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="a run's ledger to find pairs in; default: this run's"
+    )
+    dpo.add_argument(
+        "--model", type=Path, metavar="FOLDER", help="what to begin with, the reference; default: policy zero"
+    )
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

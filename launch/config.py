@@ -10,6 +10,7 @@ from common.model_config import ModelConfig
 from common.run_config import MonitorConfig, RunSection, TaskConfig
 from envhub.config import HubConfig
 from learner.config import EvaluationConfig, HorizonConfig, LearnerConfig, SftConfig
+from learner.offline.config import DpoConfig, EvolConfig
 
 
 class SupervisionConfig(Section):
@@ -43,6 +44,8 @@ class RunConfig(Section):
     learner: LearnerConfig = LearnerConfig()
     horizon: HorizonConfig = HorizonConfig()
     sft: SftConfig = SftConfig()
+    dpo: DpoConfig = DpoConfig()
+    evol: EvolConfig = EvolConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     monitor: MonitorConfig = MonitorConfig()
     supervision: SupervisionConfig = SupervisionConfig()

@@ -32,14 +32,21 @@ def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     return conduct(load(RunConfig, options.config, overrides), run_in_processes)
 
 
-def conduct(config: RunConfig, run: Callable[[RunConfig, View], Awaitable[None]]) -> int:
-    """Do everything around `run` that does not depend on where its parts live; the exit code."""
+def conduct(
+    config: RunConfig,
+    run: Callable[[RunConfig, View], Awaitable[None]],
+    *,
+    check: Callable[[RunConfig], None] = check,
+    is_done: Callable[[RunConfig], bool] = is_trained,
+    report: Callable[[RunConfig], None] = report,
+) -> int:
+    """Do everything around `run` that does not depend on what it does and where; the exit code."""
     check(config)
     with locked(config.run.folder):
         config = settle(config)
         # The terminal belongs to the view.
         configure_logging("launch", config.run.folder.logs / "launch.log")
-        finished = is_trained(config) or asyncio.run(_until_signal(config, run))
+        finished = is_done(config) or asyncio.run(_until_signal(config, run))
     if not finished:
         print(f"pronghorn: stopped; the same command resumes {config.run.folder.path}")
         return INTERRUPTED

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 
 from launch import machine
 from launch.config import RunConfig
@@ -16,11 +17,20 @@ def learner_arguments(num_ranks: int, stop_s: float) -> list[str]:
 
     torchrun passes a signal on and kills ranks that live `stop_s` later, in whole seconds, rounded up.
     """
+    return [*_torchrun(num_ranks, stop_s), "-m", "learner"]
+
+
+def trainer_arguments(module: str, num_ranks: int, stop_s: float) -> list[str]:
+    """What follows `python` to start all ranks of an offline trainer; one rank needs no torchrun."""
+    return [*(_torchrun(num_ranks, stop_s) if num_ranks > 1 else []), "-m", module]
+
+
+def _torchrun(num_ranks: int, stop_s: float) -> list[str]:
     ranks = ["--standalone", "--nproc-per-node", str(num_ranks)]
     # Before torch 2.12 there is no such option: ranks have 30 s there.
     if _torch_release() >= (2, 12):
         ranks += ["--shutdown-timeout", str(math.ceil(stop_s))]
-    return ["-m", "torch.distributed.run", *ranks, "-m", "learner"]
+    return ["-m", "torch.distributed.run", *ranks]
 
 
 def _torch_release() -> tuple[int, ...]:
@@ -39,9 +49,25 @@ def prepare(config: RunConfig) -> Command:
 
 
 def sft(config: RunConfig) -> Command:
-    """The warm start: supervised learning on the demonstrations; has the machine to itself."""
-    threads = config.learner.num_threads + config.actor.engine.num_threads
-    return _command(config, "sft", ["-m", "learner.offline.sft"], num_threads=threads)
+    """The warm start: supervised learning on the demonstrations."""
+    return trainer(config, "sft")
+
+
+def trainer(config: RunConfig, kind: str, after: Sequence[str] = (), name: str = "") -> Command:
+    """All ranks of the offline trainer `learner.offline.KIND`; a single one has the machine to itself.
+
+    On SIGINT it ends its step and keeps its state.
+    """
+    learner, stop_s = config.learner, config.supervision.learner_stop_s
+    alone = config.actor.engine.num_threads if learner.num_ranks == 1 else 0
+    return _command(
+        config,
+        name or kind,
+        trainer_arguments(f"learner.offline.{kind}", learner.num_ranks, stop_s),
+        list(after),
+        num_threads=learner.num_threads + alone,
+        stop_s=stop_s + TORCHRUN_LEAVE_S,
+    )
 
 
 def learner(config: RunConfig) -> Command:

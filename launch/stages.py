@@ -57,20 +57,30 @@ class Stages:
 
     async def run(self, hub: Hub, work: Work) -> None:
         """Do every stage that is not yet done, and complete the run's summary."""
-        config, folder = self._config, self._folder
-        await self._stage("tasks", folder.tasks, lambda: freeze_tasks(config, hub))
-        if config.model.source == "small":
-            await self._stage("vocabulary", vocabulary_file(folder), lambda: write_vocabulary(config, hub))
-        await self._stage("model", folder.model, work.make_model)
-        if config.sft.num_demonstrations:
-            await self._stage("demonstrations", folder.demonstrations, lambda: write_expert(config))
-            await self._stage("warm start", folder.warm_start, work.warm_start)
-        await self._stage("training", folder.summary, work.train, again=True)
+        folder = self._folder
+        await self.prepare(hub, work)
+        await self.stage("training", folder.summary, work.train, again=True)
         complete_summary(folder, self._clock.seconds, dict(work.restarts))
 
-    async def _stage(
+    async def prepare(self, hub: Hub, work: Work) -> None:
+        """Every stage before training: afterwards there is a policy zero.
+
+        There is a warm start where there are demonstrations, whoever put them into the run folder.
+        """
+        config, folder = self._config, self._folder
+        await self.stage("tasks", folder.tasks, lambda: freeze_tasks(config, hub))
+        if config.model.source == "small":
+            await self.stage("vocabulary", vocabulary_file(folder), lambda: write_vocabulary(config, hub))
+        await self.stage("model", folder.model, work.make_model)
+        if config.sft.num_demonstrations:
+            await self.stage("demonstrations", folder.demonstrations, lambda: write_expert(config))
+        if await asyncio.to_thread(folder.demonstrations.exists):
+            await self.stage("warm start", folder.warm_start, work.warm_start)
+
+    async def stage(
         self, name: str, product: Path, work: Callable[[], Awaitable[None]], *, again: bool = False
     ) -> None:
+        """Do `work` unless its product is there."""
         if not again and await asyncio.to_thread(product.exists):
             log.info("skipped stage=%r product=%s", name, product)
             return

@@ -8,7 +8,7 @@ An explored example keeps the very tokens of the episode: sampled text is never 
 token that was not sampled is not learnt. Its texts are for people, and to notice another tokenizer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,6 +193,12 @@ def read_examples(path: Path) -> list[Example]:
     if not examples:
         raise ConfigurationError(f"{path}: holds no trajectory")
     return list(examples)
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> int:
+    """Write one example per line, whole or not at all; how many."""
+    rows = (example.model_dump(mode="json", exclude_defaults=True) for example in examples)
+    return json_rows.write(path, rows, "lines")
 
 
 def _example(row: Any) -> Example:

@@ -145,4 +145,6 @@ def read_pairs(path: Path, config: DpoConfig) -> tuple[list[Pair], int]:
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> int:
     """Write one pair per line, whole or not at all; how many."""
-    return json_rows.write(path, (pair.model_dump(mode="json", exclude_none=True) for pair in pairs), "lines")
+    return json_rows.write(
+        path, (pair.model_dump(mode="json", exclude_defaults=True) for pair in pairs), "lines"
+    )
