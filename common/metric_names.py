@@ -31,7 +31,6 @@ PANELS = {
     "throughput": "Tokens per second",
     "engine": "The actors' engines, over all actors",
     "curriculum": "Which tasks are played, by how often they succeeded",
-    "curriculum": "Which tasks are played, by how often they succeeded",
     "queue": "What waits where",
     "time": "Where the learner's time goes",
 }
@@ -115,8 +114,6 @@ engine/waiting | requests | waiting inside the engines now
 engine/sessions | episodes | in play now
 engine/weight_sync_s | s | the last weight update, announcement to resumed generation, slowest actor
 engine/first_token_s | s | from the end of the optimizer step to engines that sample with it, slowest actor
-curriculum/<pool>/tasks | share | of the training tasks, in the pool unseen, hard, middle or easy now
-curriculum/<pool>/groups | share | of the groups opened since the last step, whose task was in the pool
 curriculum/<pool>/tasks | share | of the training tasks, in the pool unseen, hard, middle or easy now
 curriculum/<pool>/groups | share | of the groups opened since the last step, whose task was in the pool
 queue/complete_groups | groups | complete and waiting to be trained on
