@@ -26,6 +26,7 @@ from launch.tasks import vocabulary_file
 from launch.view import View
 from learner.assembly import opened
 from learner.config import LearnerRoleConfig
+from learner.dispatcher import Dispatcher
 from learner.learner import Learner
 from learner.model_source import make_model
 from learner.offline.sft import SftRoleConfig, train
@@ -41,20 +42,21 @@ def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     return conduct(config, run_in_one_loop)
 
 
-async def run_in_one_loop(config: RunConfig, view: View) -> None:
-    """Every stage that is not yet done, in this event loop."""
+async def run_in_one_loop(config: RunConfig, view: View, dispatcher: type[Dispatcher] = Dispatcher) -> None:
+    """Every stage that is not yet done, in this event loop; `dispatcher` chooses what a step trains on."""
     hub = LocalHub()
     async with background(view.follow()):
-        await Stages(config, view, StageClock(config.run.folder)).run(hub, LocalWork(config, hub))
+        await Stages(config, view, StageClock(config.run.folder)).run(hub, LocalWork(config, hub, dispatcher))
 
 
 class LocalWork:
     """`Work` done in this process; torch keeps to threads, so that the loop goes on."""
 
-    def __init__(self, config: RunConfig, hub: LocalHub) -> None:
+    def __init__(self, config: RunConfig, hub: LocalHub, dispatcher: type[Dispatcher] = Dispatcher) -> None:
         self.restarts: Counter[str] = Counter()
         self._config = config
         self._hub = hub
+        self._dispatcher = dispatcher
 
     async def make_model(self) -> None:
         """As `Work.make_model`."""
@@ -74,7 +76,9 @@ class LocalWork:
         wire = MemoryWire(config.bus)
 
         async with opened(
-            config, lambda store: MemoryLearnerBus(config.bus, config.run.name, store, wire=wire)
+            config,
+            lambda store: MemoryLearnerBus(config.bus, config.run.name, store, wire=wire),
+            self._dispatcher,
         ) as learner:
             names = [f"actor-{index}" for index in range(self._config.actor.num_actors)]
             async with background(*(self._play(name, wire) for name in names)):

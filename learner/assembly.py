@@ -57,11 +57,13 @@ def read_tasks(path: Path) -> Tasks:
 
 @asynccontextmanager
 async def opened(
-    config: LearnerRoleConfig, bus_for: Callable[[WeightStore], LearnerBus]
+    config: LearnerRoleConfig,
+    bus_for: Callable[[WeightStore], LearnerBus],
+    dispatcher: type[Dispatcher] = Dispatcher,
 ) -> AsyncIterator[Learner]:
     """A learner of the run on a bus that is started, with its rank 0; everything is closed with the body.
 
-    `bus_for` makes the bus that offers the weights of the given store.
+    `bus_for` makes the bus that offers the weights of the given store. `dispatcher` may hold batches back.
     """
     folder = config.run.folder
     async with AsyncExitStack() as stack:
@@ -78,7 +80,8 @@ async def opened(
         stack.push_async_callback(bus.close)
         await bus.start()
         trainer = TrainerThread(lambda: open_trainer(folder.policy_zero, config.learner, config.model))
-        yield await _assemble(config, bus, store, await stack.enter_async_context(trainer), metrics)
+        trainer = await stack.enter_async_context(trainer)
+        yield await _assemble(config, bus, store, trainer, metrics, dispatcher)
 
 
 async def _assemble(
@@ -87,6 +90,7 @@ async def _assemble(
     store: WeightStore,
     trainer: TrainerThread,
     metrics: MetricsWriter,
+    make_dispatcher: type[Dispatcher],
 ) -> Learner:
     """A learner that continues where the run's newest whole checkpoint is, or begins at version 0.
 
@@ -103,7 +107,7 @@ async def _assemble(
         # A finished run that was given more steps: its end is now a step like others.
         ledger.relabel_evaluation("after")
     log.info("assembled version=%d groups_given_back=%d", version, again)
-    dispatcher = Dispatcher(
+    dispatcher = make_dispatcher(
         config.learner,
         ledger,
         LeaseBook(config.run.name, time.monotonic),
