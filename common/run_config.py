@@ -42,6 +42,10 @@ class TaskConfig(Section):
     """Only tasks of these depths, where the environment knows depths; empty: all."""
     num_train: int = Field(default=0, ge=0)
     """The first so many tasks of each environment's train split; 0: all of them."""
+    train_items: tuple[str, ...] = ()
+    """Files of item ids (AgentGym-RL-Data-ID, AgentEval, AgentTraj) to train on; empty: the train split."""
+    heldout_items: tuple[str, ...] = ()
+    """The same for held-out tasks, which are never trained on; empty: `heldout_split`."""
     heldout_split: Literal["test", "unseen"] = "test"
     """`unseen`: surroundings that no training task has, where the environment has such tasks."""
 

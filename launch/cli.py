@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import PronghornError
+from launch.data_arguments import add_data
 
 ROLES = {"hub": "envhub", "actor": "actors"}
 """Commands that become one Python module in this terminal; `learner` too, by way of torchrun."""
@@ -23,7 +24,7 @@ COMMANDS = {
     "dpo": "launch.offline",
     "evol": "launch.evol",
     "eval": "launch.evaluate",
-    "data": "launch.demonstrations",
+    "data": "launch.data",
     "doctor": "launch.doctor",
     "envs": "launch.envs",
 }
@@ -67,11 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "its warm start, or the model without one",
     )
 
-    data = commands.add_parser("data", help="write training data")
-    kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
-    expert = kinds.add_parser("expert", help="demonstrations by the environment's expert, as AgentTraj")
-    expert.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
-    expert.add_argument("--out", type=Path, required=True, metavar="FILE")
+    add_data(commands)
 
     envs = commands.add_parser("envs", help="which environments there are, and how to get the missing ones")
     envs.add_argument("names", nargs="*", metavar="NAME", help="default: all of Pronghorn's own")

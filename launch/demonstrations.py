@@ -1,12 +1,9 @@
 """Demonstrations for the warm start: the environment's expert on training tasks, never on held-out ones."""
 
-import argparse
 import asyncio
-from collections.abc import Sequence
 from itertools import chain, cycle, islice
 from pathlib import Path
 
-from common.config import load
 from common.errors import ConfigurationError
 from common.seeding import derive_seed
 from common.trajectory import TaskReference
@@ -15,17 +12,7 @@ from envhub.demonstrations import write_demonstrations
 from envhub.hub import references
 from envhub.task import select
 from launch.config import RunConfig
-from launch.tasks import depths_of
-
-
-def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """`pronghorn data expert CONFIG --out FILE`."""
-    config = load(RunConfig, options.config, overrides)
-    if not config.sft.num_demonstrations:
-        raise ConfigurationError("sft.num_demonstrations = 0: say how many to write")
-    number = write(config, options.out)
-    print(f"pronghorn: {number} demonstrations in {options.out}")
-    return 0
+from launch.tasks import depths_of, training_pool
 
 
 async def write_expert(config: RunConfig) -> None:
@@ -56,14 +43,14 @@ def demonstration_tasks(config: RunConfig) -> list[TaskReference]:
 
 
 def _shown(config: RunConfig, name: str) -> list[TaskReference]:
-    wanted, environment = config.tasks, registry.environment(name)
+    environment = registry.environment(name)
     if not environment.has_expert:
         raise ConfigurationError(
             f"sft.num_demonstrations = {config.sft.num_demonstrations}: allowed is 0, "
             f"environment {name} has no expert"
         )
-    train = select(environment.tasks("train"), depths_of(config, name, wanted.depths), wanted.num_train)
-    shown = references(name, list(select(train, depths_of(config, name, config.sft.depths))))
+    train = training_pool(config, name, environment.tasks("train"))
+    shown = references(name, list(select(tuple(train), depths_of(config, name, config.sft.depths))))
     if not shown:
         raise ConfigurationError(
             f"sft.depths = {list(config.sft.depths)}: no training task of the run has such a depth"

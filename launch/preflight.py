@@ -9,13 +9,12 @@ from pathlib import Path
 
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
-from envhub.task import select
 from launch import machine
 from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
 from launch.model_size import disk_bytes, shared_memory_bytes
 from launch.run_folder import refuse_live
-from launch.tasks import depths_of, shares, spread_over_depths
+from launch.tasks import heldout_pool, heldout_source, shares, spread_over_depths, training_pool
 
 
 def check(config: RunConfig) -> None:
@@ -37,18 +36,13 @@ def check_tasks(config: RunConfig) -> None:
     """The environment is there and has as many training, expert and held-out tasks as are asked for."""
     wanted = config.tasks
     for name in wanted.environments:
-        if not select(registry.environment(name).tasks("train"), depths_of(config, name, wanted.depths)):
-            raise ConfigurationError(
-                f"tasks.depths = {list(wanted.depths)}: {name} has no such training task"
-            )
+        training_pool(config, name, registry.environment(name).tasks("train"))
     if config.sft.num_demonstrations:
         demonstration_tasks(config)
     if config.evaluation.num_tasks:
         for name, share in shares(wanted.environments, config.evaluation.num_tasks):
-            heldout = select(
-                registry.environment(name).tasks(wanted.heldout_split), depths_of(config, name, wanted.depths)
-            )
-            spread_over_depths(heldout, share, config.run.seed, wanted.heldout_split)
+            heldout = heldout_pool(config, name, registry.environment(name).tasks(wanted.heldout_split))
+            spread_over_depths(heldout, share, config.run.seed, heldout_source(config))
 
 
 def check_model(config: RunConfig) -> None:

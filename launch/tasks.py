@@ -11,8 +11,9 @@ from common.run_directory import RunDirectory, write_json
 from common.trajectory import TaskReference
 from envhub import registry
 from envhub.hub import Hub, references
-from envhub.task import Split, Task
+from envhub.task import SPLITS, Task, select
 from launch.config import RunConfig
+from launch.data_items import resolve_files
 
 
 async def freeze_tasks(config: RunConfig, hub: Hub) -> None:
@@ -20,7 +21,8 @@ async def freeze_tasks(config: RunConfig, hub: Hub) -> None:
     wanted = config.tasks
     train: list[TaskReference] = []
     for name in wanted.environments:
-        train += await hub.tasks(name, "train", depths_of(config, name, wanted.depths), wanted.num_train)
+        split = [] if wanted.train_items else await hub.catalogue(name, "train")
+        train += references(name, training_pool(config, name, split))
     heldout: list[TaskReference] = []
     if config.evaluation.num_tasks:
         heldout = await heldout_tasks(config, hub, config.evaluation.num_tasks)
@@ -38,10 +40,56 @@ async def heldout_tasks(config: RunConfig, hub: Hub, number: int) -> list[TaskRe
     """`number` held-out tasks, as evenly over the environments as can be; ConfigurationError for too many."""
     wanted, chosen = config.tasks, []
     for name, share in shares(wanted.environments, number):
-        tasks = await hub.catalogue(name, wanted.heldout_split, depths_of(config, name, wanted.depths))
-        spread = spread_over_depths(tasks, share, config.run.seed, wanted.heldout_split)
+        split = [] if wanted.heldout_items else await hub.catalogue(name, wanted.heldout_split)
+        tasks = heldout_pool(config, name, split)
+        spread = spread_over_depths(tasks, share, config.run.seed, heldout_source(config))
         chosen += references(name, spread)
     return chosen
+
+
+def training_pool(config: RunConfig, name: str, split: Sequence[Task]) -> list[Task]:
+    """The tasks of one environment that may be trained on: of `tasks.train_items`, else of the train split.
+
+    Held-out tasks are never among them. ConfigurationError when both files name the same task, or when there
+    is none of the wanted depths.
+    """
+    wanted = config.tasks
+    held = {task.name for task in _listed(config, name, "tasks.heldout_items", wanted.heldout_items)}
+    if wanted.train_items:
+        split = _listed(config, name, "tasks.train_items", wanted.train_items)
+        if both := [task.name for task in split if task.name in held]:
+            raise ConfigurationError(
+                f"tasks.train_items: {len(both)} of them are in tasks.heldout_items too, {both[0]} for one"
+            )
+    free = tuple(task for task in split if task.name not in held)
+    pool = select(free, depths_of(config, name, wanted.depths), wanted.num_train)
+    if not pool:
+        field = f"tasks.train_items = {list(wanted.train_items)}" if wanted.train_items else "tasks"
+        field = f"tasks.depths = {list(wanted.depths)}" if wanted.depths else field
+        raise ConfigurationError(f"{field}: {name} has no such training task")
+    return list(pool)
+
+
+def heldout_pool(config: RunConfig, name: str, split: Sequence[Task]) -> list[Task]:
+    """The tasks of one environment that may be held out: of `tasks.heldout_items`, else of the split."""
+    wanted = config.tasks
+    if wanted.heldout_items:
+        split = _listed(config, name, "tasks.heldout_items", wanted.heldout_items)
+    return list(select(tuple(split), depths_of(config, name, wanted.depths)))
+
+
+def heldout_source(config: RunConfig) -> str:
+    """Where held-out tasks are from, for a message."""
+    return "the files of tasks.heldout_items" if config.tasks.heldout_items else config.tasks.heldout_split
+
+
+def _listed(config: RunConfig, name: str, field: str, files: Sequence[str]) -> list[Task]:
+    """The tasks of this environment in item files; ConfigurationError names field, file and id."""
+    try:
+        found = resolve_files(files, config.tasks.environments)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{field}: {error}") from None
+    return [item.task for item in found if item.environment == name]
 
 
 def depths_of(config: RunConfig, environment: str, depths: tuple[int, ...]) -> tuple[int, ...]:
@@ -76,15 +124,14 @@ def training_tasks(folder: RunDirectory) -> list[TaskReference]:
     return [TaskReference(**row) for row in json.loads(folder.tasks.read_text())["train"]]
 
 
-def spread_over_depths(tasks: Sequence[Task], number: int, seed: int, split: Split) -> list[Task]:
+def spread_over_depths(tasks: Sequence[Task], number: int, seed: int, source: str) -> list[Task]:
     """`number` tasks chosen by `seed`, as evenly over depths and kinds as can be, in the order of the split.
 
-    ConfigurationError when there are fewer; `split` is where they are from.
+    ConfigurationError when there are fewer; `source` is the split or what else they are from.
     """
     if number > len(tasks):
-        raise ConfigurationError(
-            f"evaluation.num_tasks = {number}: the {split} split has {len(tasks)} such tasks"
-        )
+        where = f"the {source} split" if source in SPLITS else source
+        raise ConfigurationError(f"evaluation.num_tasks = {number}: {where} has {len(tasks)} such tasks")
     alike: dict[tuple[int, str], list[Task]] = defaultdict(list)
     for task in tasks:
         alike[task.depth, task.kind].append(task)

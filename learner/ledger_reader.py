@@ -1,0 +1,105 @@
+"""A ledger that is only looked at: what a run played, also while the run goes on; nothing in it changes."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from common.codec import unpack
+from common.errors import LedgerError
+from common.trajectory import Trajectory
+from learner.ledger_records import Purpose
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trajectories are wanted."""
+
+    purpose: Purpose = "training"
+    successes_only: bool = False
+    """By the environment's own predicate, as the actors recorded it."""
+    min_return: float | None = None
+    """Only those whose rewards sum to at least this."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One trajectory, and what became of its group."""
+
+    trajectory: Trajectory
+    purpose: Purpose
+    label: str
+    """Of which evaluation; empty for training."""
+    state: str
+    """open, complete, consumed or dropped."""
+    reason: str
+    """Why the group was dropped; empty otherwise."""
+    step: int | None
+    """The optimizer step that trained on its group or dropped it; None when none did."""
+    received_version: int
+    """The learner's version when it arrived."""
+
+
+class LedgerReader:
+    """One snapshot of a ledger: all that is read belongs together, whatever the run commits meanwhile.
+
+    with LedgerReader(folder.ledger) as ledger:
+        for played in ledger.played(Selection(successes_only=True)):
+            ...
+
+    LedgerError when the file is not there or no ledger.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_file():
+            raise LedgerError(f"{path}: there is no ledger")
+        try:
+            self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT COUNT(*) FROM groups").fetchone()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def __enter__(self) -> "LedgerReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def count(self, selection: Selection) -> int:
+        """How many trajectories `played` gives."""
+        where, parameters = _condition(selection)
+        return int(next(self._rows(f"SELECT COUNT(*) {_FROM} WHERE {where}", parameters))[0])
+
+    def played(self, selection: Selection) -> Iterator[Played]:
+        """Every selected trajectory, by group and member, one in memory at a time."""
+        where, parameters = _condition(selection)
+        query = f"SELECT {_COLUMNS} {_FROM} WHERE {where} ORDER BY t.group_id, t.member"
+        for blob, purpose, label, state, reason, step, received in self._rows(query, parameters):
+            yield Played(unpack(blob, Trajectory), purpose, label, state, reason, step, received)
+
+    def _rows(self, query: str, parameters: list[Any]) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(query, parameters)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> LedgerError:
+        return LedgerError(f"{self._path}: cannot read the ledger: {error}")
+
+
+_FROM = "FROM trajectories t JOIN groups g ON g.id = t.group_id"
+_COLUMNS = "t.bytes, g.purpose, g.label, g.state, g.reason, g.step, t.received_version"
+
+
+def _condition(selection: Selection) -> tuple[str, list[Any]]:
+    where, parameters = ["g.purpose = ?"], list[Any]([selection.purpose])
+    if selection.successes_only:
+        where.append("t.is_success")
+    if selection.min_return is not None:
+        where.append("t.return >= ?")
+        parameters.append(selection.min_return)
+    return " AND ".join(where), parameters
