@@ -160,3 +160,15 @@ def test_reinforce_has_no_importance_weight() -> None:
     _, gradient, sums = run(plain("reinforce"), tokens_of([-0.1, -6.0], [-6.0, -0.1], [2.0, -3.0]))
     np.testing.assert_allclose(gradient, [-2.0, 3.0])
     assert float(sums.masked) == 0
+
+
+@pytest.mark.parametrize(
+    ("log_ratio", "advantage", "is_clipped"),
+    [(-0.07, -1.0, True), (-0.07, 1.0, False), (0.07, 1.0, False), (0.2, 1.0, True), (0.2, -1.0, False)],
+)
+def test_gspo_clips_where_its_own_bound_in_the_direction_of_the_update_ends(
+    log_ratio: float, advantage: float, is_clipped: bool
+) -> None:
+    batch = tokens_of([-2.0 + log_ratio] * 2, [-2.0] * 2, [advantage] * 2)
+    _, gradient, sums = run(plain("gspo", gspo_low=0.05, gspo_high=0.15), batch)
+    assert (gradient == 0).all() == (float(sums.masked) == 2) == is_clipped
