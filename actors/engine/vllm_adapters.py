@@ -157,10 +157,9 @@ class VllmAdapters:
 
     async def _sweep(self) -> None:
         """Remove the adapters that no request uses any more."""
-        idle = [adapter for adapter in self._older if not adapter.num_requests]
-        self._older = [adapter for adapter in self._older if adapter.num_requests]
-        for adapter in idle:
+        for adapter in [adapter for adapter in self._older if not adapter.num_requests]:
             await self._remove(adapter.served)
+            self._older.remove(adapter)
 
     async def _remove(self, served: Served) -> None:
         """Take an adapter out of the engine; the base model stays."""

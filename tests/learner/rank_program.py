@@ -1,4 +1,4 @@
-"""What every rank of the test of several ranks runs: `torchrun rank_program.py MODEL OUT`.
+"""What every rank of the test of several ranks runs: `torchrun rank_program.py MODEL OUT LORA_RANK`.
 
 Trains, keeps a checkpoint, trains on, goes back to the checkpoint and trains again; writes what it saw.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from common.model_config import ModelConfig
+from common.model_config import LoraConfig, ModelConfig
 from learner.batch import Batch
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
@@ -24,9 +24,10 @@ from tests.learner.torch_side import random_sequences
 CONFIG = LearnerConfig(learning_rate=1e-2, epsilon=1e-3, device="cpu", steps=10)
 
 
-def main(model: Path, out: Path) -> None:
+def main(model: Path, out: Path, lora_rank: int) -> None:
     def build() -> Trainer:
-        return open_trainer(model, CONFIG, ModelConfig(path=str(model)))
+        lora = LoraConfig(rank=lora_rank)
+        return open_trainer(model, CONFIG, ModelConfig(path=str(model), lora=lora))
 
     if int(os.environ.get("RANK", "0")) > 0:
         serve(build())
@@ -67,4 +68,4 @@ async def take(trainer: TrainerThread, step: int, num_ranks: int) -> list[float]
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -23,11 +23,11 @@ from tests.learner.torch_side import random_sequences, tiny_folder
 ROOT = Path(__file__).parents[2]
 
 
-def run_ranks(num_ranks: int, model: Path, out: Path) -> dict[str, object]:
+def run_ranks(num_ranks: int, model: Path, out: Path, lora_rank: int = 0) -> dict[str, object]:
     """The rank program under torchrun; what rank 0 saw."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
-    program = ["-m", "tests.learner.rank_program", str(model), str(out)]
+    program = ["-m", "tests.learner.rank_program", str(model), str(out), str(lora_rank)]
     done = subprocess.run(
         [sys.executable, *launcher, *program],
         env=environment,
@@ -42,10 +42,11 @@ def run_ranks(num_ranks: int, model: Path, out: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_the_same_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_two_ranks_learn_the_same_as_one(tmp_path: Path, lora_rank: int) -> None:
     """Losses, statistics, parameters, optimizer, checkpoint, names; a rank may have nothing to do."""
     model = tiny_folder(tmp_path / "model")
-    one, two = (run_ranks(n, model, tmp_path / f"ranks-{n}") for n in (1, 2))
+    one, two = (run_ranks(n, model, tmp_path / f"ranks-{n}", lora_rank) for n in (1, 2))
     np.testing.assert_allclose(two["steps"], one["steps"], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(two["mismatch"], one["mismatch"], rtol=1e-4)
     assert two["names"] == one["names"]
@@ -53,6 +54,9 @@ def test_two_ranks_learn_the_same_as_one(tmp_path: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, atol=1e-5, rtol=0, msg=name)
+    saved = [load_file(tmp_path / f"ranks-{n}" / "saved" / "model.safetensors") for n in (1, 2)]
+    for name, tensor in saved[0].items():
+        torch.testing.assert_close(saved[1][name], tensor, atol=1e-5, rtol=0, msg=name)
     steps = np.array(two["steps"])
     np.testing.assert_array_equal(steps[3], steps[2])  # back to the checkpoint, and the same step again
 

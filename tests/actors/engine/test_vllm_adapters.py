@@ -37,8 +37,7 @@ class Live:
 
     async def loaded(self) -> set[int]:
         """The adapters that vLLM holds."""
-        ids: set[int] = await self.engine._llm.list_loras()
-        return ids
+        return set(await self.engine._llm.list_loras())
 
     async def load(self, seed: int, version: int) -> None:
         await self.engine.load_weights(*adapters.publish(self.folder, adapters.tensors(seed), version))
