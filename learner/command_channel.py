@@ -18,6 +18,7 @@ _IDLE = timedelta(days=1)
 def connect(device: str) -> torch.device:
     """Join the process group that torchrun describes, or make one of a single rank; the device of this rank.
 
+    A process that is in a group already stays in it.
     gloo carries commands and everything on a CPU, NCCL everything on GPUs. Raises ConfigurationError when
     `cuda` is asked for and there is none.
     """
@@ -25,7 +26,9 @@ def connect(device: str) -> torch.device:
         raise ConfigurationError("learner.device = 'cuda': no CUDA device here; allowed are 'cpu' and 'auto'")
     is_cuda = device != "cpu" and torch.cuda.is_available()
     backend = "cpu:gloo,cuda:nccl" if is_cuda else "gloo"
-    if "WORLD_SIZE" in os.environ:
+    if dist.is_initialized():
+        pass
+    elif "WORLD_SIZE" in os.environ:
         dist.init_process_group(backend)
     else:
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)

@@ -63,7 +63,8 @@ def value_loss(
     if config.clip:
         clipped = old_values + (values - old_values).clamp(-config.clip, config.clip)
         worse = (clipped - returns).square()
-        is_clipped, error = worse > error, torch.maximum(error, worse)
+        moved = (values - old_values).abs() > config.clip
+        is_clipped, error = moved & (worse > error), torch.maximum(error, worse)
     else:
         is_clipped = torch.zeros_like(error).bool()
     loss = (weights * error).sum()

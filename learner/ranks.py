@@ -121,10 +121,11 @@ class Ranks:
         self._order("load_state", step=state.step, num_skipped=state.num_skipped)
         self._trainer.load_state(state, step=state.step, num_skipped=state.num_skipped)
 
-    def stop(self) -> None:
-        """Let the other ranks leave `serve`, and leave the process group."""
-        self._order("stop")
-        dist.destroy_process_group()
+    def stop(self, *, leaves: bool = True) -> None:
+        """Let the other ranks leave `serve`, and, with `leaves`, all ranks the process group."""
+        self._order("stop", leaves=leaves)
+        if leaves:
+            dist.destroy_process_group()
 
     def _order(self, kind: str, **arguments: Any) -> None:
         self._channel.send([{"kind": kind, **arguments}] * dist.get_world_size())
@@ -165,7 +166,8 @@ def serve(trainer: Trainer) -> None:
             trainer.load_state(None, **command)
         else:
             assert kind == "stop", kind
-            dist.destroy_process_group()
+            if command["leaves"]:
+                dist.destroy_process_group()
             return
 
 
