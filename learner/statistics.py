@@ -106,7 +106,7 @@ def total_over_ranks(sums: Sequence[LossSums], num_tokens: int) -> StepTotals:
 def value_metrics_over_ranks(sums: Sequence[ValueSums]) -> dict[str, float]:
     """How well the critic knew the returns of trained tokens, over all ranks; collective, empty without one.
 
-    `value_explained` is 1 - E[(R - V)^2] / Var[R]: 1 for a perfect critic, 0 for the mean, negative for worse.
+    `value_explained` is 1 - E[(R - V)^2] / Var[R]: 1 is a perfect critic, 0 the mean, below 0 worse still.
     """
     if not sums:
         return {}
