@@ -24,6 +24,7 @@ COMMANDS = {
     "dpo": "launch.offline",
     "evol": "launch.evol",
     "eval": "launch.evaluate",
+    "compare": "launch.compare",
     "data": "launch.data",
     "doctor": "launch.doctor",
     "envs": "launch.envs",
@@ -59,14 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
     _add_offline(commands)
 
-    evaluate = commands.add_parser("eval", help="success on held-out tasks, with its interval")
-    evaluate.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
-    evaluate.add_argument(
-        "--model",
-        default="",
-        help="a model folder; default: the run's final model, or what reinforcement learning began with: "
-        "its warm start, or the model without one",
-    )
+    _add_evaluation(commands)
 
     add_data(commands)
 
@@ -104,11 +98,48 @@ def _add_offline(commands: Any) -> None:
         help="AgentTraj rows to find pairs in, the expert's and others with their reward; may be repeated",
     )
     dpo.add_argument(
-        "--ledger", type=Path, metavar="FILE", help="a run's ledger to find pairs in; default: this run's"
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="a run's ledger to find pairs in; default: this run's, or its AgentEvol's",
     )
     dpo.add_argument(
         "--model", type=Path, metavar="FOLDER", help="what to begin with, the reference; default: policy zero"
     )
+
+
+def _add_evaluation(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The arguments of `eval` and `compare`."""
+    evaluate = commands.add_parser("eval", help="avg@k and pass@k on held-out tasks, with their intervals")
+    evaluate.add_argument("config", nargs="+", type=Path, metavar="CONFIG.toml")
+    who = evaluate.add_mutually_exclusive_group()
+    who.add_argument(
+        "--model",
+        default="",
+        metavar="FOLDER",
+        help="a model folder; default: the run's final model, or what reinforcement learning began with: "
+        "its warm start, or the model without one",
+    )
+    who.add_argument("--checkpoint", default="", metavar="RUN/checkpoints/step-N", help="a run's checkpoint")
+    who.add_argument("--latest", default="", metavar="RUN", help="the newest weights of a run, live or not")
+    who.add_argument("--api", default="", metavar="URL", help="an OpenAI-compatible server, up to /v1")
+    evaluate.add_argument("--api-model", default="", metavar="NAME", help="which of the server's models")
+    evaluate.add_argument("--price-in", type=float, metavar="MONEY", help="per million tokens read")
+    evaluate.add_argument("--price-out", type=float, metavar="MONEY", help="per million tokens written")
+    evaluate.add_argument(
+        "--samples", type=int, metavar="K", help="plays per task; default evaluation.samples"
+    )
+    evaluate.add_argument("--greedy", action="store_true", help="always the likeliest token")
+    evaluate.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="of the results; default: evaluations/ in the run's folder"
+    )
+    evaluate.add_argument("--resume", action="store_true", help="play only what the folder does not hold yet")
+
+    compare = commands.add_parser("compare", help="whether two evaluations of the same tasks differ")
+    compare.add_argument("first", type=Path, metavar="A", help="the folder of an evaluation")
+    compare.add_argument("second", type=Path, metavar="B", help="another")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write it as JSON too")
+    compare.add_argument("--seed", type=int, default=0, help="of the bootstrap")
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

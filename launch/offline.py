@@ -180,8 +180,9 @@ async def _dpo(options: argparse.Namespace, config: RunConfig, view: View) -> No
 
 
 def _report(command: str, folder: RunDirectory, product: Path) -> None:
-    """The model, the newest numbers, and how to play with it."""
-    newest = curve_of(folder, command).read_text().splitlines()[-1]
-    row = json.loads(newest)
+    """The newest numbers, and where the model is."""
+    row = json.loads(curve_of(folder, command).read_text().splitlines()[-1])
     shown = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "margin", "accuracy") if name in row)
+    if command == "dpo":
+        print(f"pronghorn: dpo: {json.loads((folder.path / 'dpo.json').read_text())['found']}")
     print(f"pronghorn: {command}: {row['step']} steps, {shown}: {product}")

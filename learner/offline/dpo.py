@@ -24,7 +24,7 @@ from common.errors import ConfigurationError
 from common.model_config import ModelConfig
 from common.role import run_role
 from common.run_config import RoleConfig, RunSection
-from common.run_directory import write_json
+from common.run_directory import RunDirectory, write_json
 from learner.algorithm_config import LossConfig
 from learner.batch import Batch, TrainingSequence
 from learner.config import LearnerConfig
@@ -59,7 +59,7 @@ class DpoRoleConfig(RoleConfig):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pairs come from: one of the three; without any, the run's own ledger."""
+    """Where pairs come from: one of the three; without any, the run's own ledger, or its AgentEvol's."""
 
     pairs: Path | None = None
     data: tuple[Path, ...] = ()
@@ -107,7 +107,8 @@ def train(
     if not (model / "config.json").is_file():
         raise ConfigurationError(f"{model}: no model there, and DPO needs one as its reference; give --model")
     folder = config.run.folder
-    material = _material(find_pairs(config, sources), model)
+    pairs, told = find_pairs(config, sources)
+    material = _material(pairs, model)
     num_steps = config.dpo.epochs * ceil(len(material.pairs) / config.dpo.pairs_per_step)
     course = Course(
         "dpo", folder.path, num_steps, config.dpo.checkpoint_every, is_stopped or threading.Event()
@@ -124,14 +125,15 @@ def train(
             return {}
         means = _take_steps(ranks, course, material, config)
         ranks.save_huggingface(out)
-    write_json(folder.path / "dpo.json", {"steps": num_steps, "pairs": len(material.pairs), **means})
+    result = {"found": told, "steps": num_steps, "pairs": len(material.pairs), **means}
+    write_json(folder.path / "dpo.json", result)
     finish(course)
     log.info("wrote model=%s", out)
     return means
 
 
-def find_pairs(config: DpoRoleConfig, sources: Sources) -> list[Pair]:
-    """Pairs read or mined; mined ones are written to `data/pairs.jsonl`. One line tells what is left out.
+def find_pairs(config: DpoRoleConfig, sources: Sources) -> tuple[list[Pair], str]:
+    """Pairs read or mined, and one line on what was left out; mined ones are written to `data/pairs.jsonl`.
 
     Raises ConfigurationError when no pair has a gap.
     """
@@ -140,7 +142,9 @@ def find_pairs(config: DpoRoleConfig, sources: Sources) -> list[Pair]:
         pairs, num_left_out = read_pairs(sources.pairs, config.dpo)
         told = f"{len(pairs)} pairs; left out: {num_left_out} without a gap [{sources.pairs}]"
     else:
-        plays = from_files(sources.data) if sources.data else from_ledger(sources.ledger or folder.ledger)
+        plays = (
+            from_files(sources.data) if sources.data else from_ledger(sources.ledger or _ledger_of(folder))
+        )
         mined = mine(plays, config.dpo)
         pairs, told = mined.pairs, str(mined)
     if not pairs:
@@ -148,7 +152,12 @@ def find_pairs(config: DpoRoleConfig, sources: Sources) -> list[Pair]:
     log.info("found %s", told)
     if sources.pairs is None and is_rank_zero():
         write_pairs(folder.path / "data" / "pairs.jsonl", pairs)
-    return pairs
+    return pairs, told
+
+
+def _ledger_of(folder: RunDirectory) -> Path:
+    explored = folder.path / "evol" / "ledger.sqlite"
+    return explored if explored.exists() and not folder.ledger.exists() else folder.ledger
 
 
 def _material(pairs: Sequence[Pair], model: Path) -> Material:
