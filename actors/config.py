@@ -60,6 +60,33 @@ class ActorConfig(Section):
     engine: EngineConfig = EngineConfig()
 
 
+class ApiConfig(Section):
+    """An OpenAI-compatible server that plays instead of an engine, for evaluation alone.
+
+    Its key is read from PRONGHORN_API_KEY, else OPENAI_API_KEY, and stands nowhere else.
+    """
+
+    url: str = ""
+    """Up to and with `/v1`; empty: none."""
+    model: str = ""
+    calls_per_s: float = Field(default=5.0, gt=0)
+    """Limit of all requests, kept by asyncio-throttle."""
+    request_s: float = Field(default=120.0, gt=0)
+    """Deadline of one try."""
+    max_retries: int = Field(default=6, ge=0)
+    """Of one request that failed in transit, was refused for its rate (429) or met a broken server."""
+    first_wait_s: float = Field(default=1.0, gt=0)
+    """Before the first retry; doubled each time. The server's own `Retry-After` counts where it is longer."""
+    max_wait_s: float = Field(default=60.0, gt=0)
+    """The longest wait before a retry."""
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How the server calls the limit of one answer."""
+    price_in: float = Field(default=0.0, ge=0)
+    """Money per million tokens read."""
+    price_out: float = Field(default=0.0, ge=0)
+    """Money per million tokens written."""
+
+
 class ActorRoleConfig(RoleConfig):
     """What `python -m actors` reads of a run's configuration."""
 

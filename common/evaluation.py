@@ -94,6 +94,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """
     if not results:
         raise ValueError("no evaluation episode was played")
+    samples = min(map(len, by_task(results).values()))
     versions = [v for r in results for v in (r.oldest_version, r.newest_version) if v is not None]
     known = {"oldest_version": min(versions), "newest_version": max(versions)} if versions else {}
     is_mixed = len({result.environment for result in results}) > 1
@@ -102,24 +103,24 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         return f"{result.environment}: {name}" if is_mixed and name else name
 
     return {
-        **measure(results),
+        **measure(results, samples),
         **known,
-        "by_environment": _by(results, lambda r: r.environment),
-        "by_kind": _by(results, lambda r: named(r, r.kind)),
-        "by_depth": _by(results, lambda r: named(r, f"depth {r.depth}" if r.depth else "")),
+        "by_environment": _by(results, samples, lambda r: r.environment),
+        "by_kind": _by(results, samples, lambda r: named(r, r.kind)),
+        "by_depth": _by(results, samples, lambda r: named(r, f"depth {r.depth}" if r.depth else "")),
     }
 
 
-def measure(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+def measure(results: Sequence[EpisodeResult], samples: int) -> dict[str, Any]:
     """avg@k with its 95 % interval, pass@j for j = 1, 2, 4, ... and k, and means over the plays.
 
-    k is the fewest plays that any task has. Intervals respect that plays of one task are alike
+    k = `samples`, which every task has at least. Intervals respect that plays of one task are alike
     (`common.statistics.clustered_interval`); with one play per task they are Wilson's.
     """
     tasks = by_task(results)
     shares = [sum(won) / len(won) for won in tasks.values()]
     low, high = clustered_interval(shares, len(results))
-    samples, number = min(map(len, tasks.values())), len(results)
+    number = len(results)
     return {
         "success": sum(shares) / len(shares),
         "low": low,
@@ -156,9 +157,11 @@ def _ks(samples: int) -> list[int]:
     return sorted({k for k in powers if k <= samples} | {samples})
 
 
-def _by(results: Sequence[EpisodeResult], name: Callable[[EpisodeResult], str]) -> dict[str, dict[str, Any]]:
+def _by(
+    results: Sequence[EpisodeResult], samples: int, name: Callable[[EpisodeResult], str]
+) -> dict[str, dict[str, Any]]:
     """The measures of each part that has a name."""
     parts: dict[str, list[EpisodeResult]] = defaultdict(list)
     for result in results:
         parts[name(result)].append(result)
-    return {part: measure(found) for part, found in sorted(parts.items()) if part}
+    return {part: measure(found, samples) for part, found in sorted(parts.items()) if part}

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from actors.config import ActorConfig
+from actors.config import ActorConfig, ApiConfig
 from common.bus.config import BusConfig
 from common.config import Section
 from common.messages import Sampling
@@ -47,6 +47,7 @@ class RunConfig(Section):
     dpo: DpoConfig = DpoConfig()
     evol: EvolConfig = EvolConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    api: ApiConfig = ApiConfig()
     monitor: MonitorConfig = MonitorConfig()
     supervision: SupervisionConfig = SupervisionConfig()
 
@@ -56,6 +57,11 @@ class RunConfig(Section):
             raise ValueError(
                 f"sampling.top_p = {self.sampling.top_p}, sampling.top_k = {self.sampling.top_k}: truncated "
                 "sampling makes the importance ratio a lie; allowed are top_p = 1 and top_k = 0"
+            )
+        if self.sampling.temperature == 0:
+            raise ValueError(
+                "sampling.temperature = 0: greedy episodes have no importance ratio to train on; allowed is "
+                "more than 0, and 0 for evaluation.temperature"
             )
         if self.sampling.max_episode_tokens > self.actor.engine.max_model_len:
             raise ValueError(

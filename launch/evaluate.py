@@ -1,105 +1,163 @@
-"""`pronghorn eval CONFIG.toml [--model=FOLDER]`: held-out success and its interval."""
+"""`pronghorn eval CONFIG.toml`: avg@k and pass@k on held-out tasks, with their intervals.
+
+    --model FOLDER | --checkpoint RUN/checkpoints/step-N | --latest RUN | --api URL --api-model NAME
+
+Every episode is on the disk when it has ended; the same command with --resume plays only what is missing.
+"""
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from actors.assembly import make_table
+from actors.chat import ChatTable, play_chat
+from actors.chat_client import ChatClient, Usage
 from actors.config import ActorRoleConfig
 from actors.engine.factory import make_engine
-from actors.rollout import Table, play
-from common.aio import first_leaf
+from actors.rollout import play
 from common.config import load, validate
-from common.errors import ConfigurationError, EngineFault, EnvironmentFault
 from common.messages import Lease
-from common.trajectory import Member, TaskReference, Trajectory
+from common.trajectory import TaskReference, Trajectory
 from envhub.local import LocalHub
 from launch.config import RunConfig
+from launch.evaluated import Evaluated, choose, model_folder
+from launch.evaluation_folder import EvaluationFolder, opened
+from launch.evaluation_play import Play, Player, play_all, progress
+from launch.evaluation_results import print_results, write_results
 from launch.tasks import heldout_tasks
-from learner.evaluation import summarize
 
-MAX_ATTEMPTS = 3
-"""Of one episode whose environment or engine broke; a fault is never counted as a failure of the policy."""
+NUM_TASKS = 100
+"""Where `evaluation.num_tasks` says nothing."""
+
+KEYS = ("PRONGHORN_API_KEY", "OPENAI_API_KEY")
+"""Environment variables that may hold the key of the API; the first that is set counts."""
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Play the held-out tasks once and print the result; the exit code."""
-    config = load(RunConfig, options.config, overrides)
-    model = Path(options.model) if options.model else model_of_run(config)
-    if not (model / "config.json").exists():
-        raise ConfigurationError(f"--model={model}: not a model folder (no config.json)")
-    values = asyncio.run(_evaluate(config, model))
-    print_result(model, values)
+    """Play the held-out tasks and print the result; the exit code."""
+    config = load(RunConfig, options.config, [*overrides, *shortcuts(options)])
+    evaluated = choose(options, config)
+    out = options.out or config.run.folder.path / "evaluations" / folder_name(evaluated)
+    values = asyncio.run(_evaluate(config, evaluated, out, resumes=options.resume))
+    print_results(evaluated.name, values)
+    print(f"pronghorn: {out}")
     return 0
 
 
-def model_of_run(config: RunConfig) -> Path:
-    """The run's final model, else its warm start, else its first model; ConfigurationError without any."""
-    folder = config.run.folder
-    for candidate in (folder.final_model, folder.policy_zero):
-        if candidate.exists():
-            return candidate
-    raise ConfigurationError(f"{folder.path}: the run has no model yet; give --model=FOLDER")
+def shortcuts(options: argparse.Namespace) -> list[str]:
+    """The short options as settings."""
+    settings = {
+        "evaluation.samples": options.samples,
+        "evaluation.temperature": 0 if options.greedy else None,
+        "api.url": json.dumps(options.api) if options.api else None,
+        "api.model": json.dumps(options.api_model) if options.api_model else None,
+        "api.price_in": options.price_in,
+        "api.price_out": options.price_out,
+    }
+    return [f"--{name}={value}" for name, value in settings.items() if value is not None]
 
 
-async def _evaluate(config: RunConfig, model: Path) -> dict[str, Any]:
-    engine = make_engine(model, config.actor.engine)
-    hub = LocalHub()
-    role = validate(ActorRoleConfig, config.model_dump())
-    chosen = await heldout_tasks(config, hub, config.evaluation.num_tasks or 100)
-    await engine.start()
-    try:
-        table = make_table(role, "evaluation", hub, engine, model)
-        return summarize(await play_all(config, table, chosen))
-    finally:
-        await engine.close()
+def folder_name(evaluated: Evaluated) -> str:
+    """A name of a folder for what is evaluated."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in evaluated.name).strip("-.") or "model"
 
 
-async def play_all(config: RunConfig, table: Table, tasks: Sequence[TaskReference]) -> list[Trajectory]:
-    """One trajectory per task, at most `actor.max_sessions` at a time.
+async def _evaluate(config: RunConfig, evaluated: Evaluated, out: Path, *, resumes: bool) -> dict[str, Any]:
+    tasks = await heldout_tasks(config, LocalHub(), config.evaluation.num_tasks or NUM_TASKS)
+    settings = settings_of(config, evaluated, tasks)
+    with opened(out, settings, resumes=resumes) as folder:
+        done = folder.done
+        missing = [
+            Play(index, task, sample)
+            for index, task in enumerate(tasks)
+            for sample in range(config.evaluation.samples)
+            if ((task.environment, task.task, task.seed), sample) not in done
+        ]
+        if missing:
+            await _play(config, evaluated, folder, missing)
+        prices = (config.api.price_in, config.api.price_out)
+        return await asyncio.to_thread(
+            write_results, folder, settings=settings, config=config.model_dump(mode="json"), prices=prices
+        )
 
-    Raises the EnvironmentFault or EngineFault of the first episode that broke in every attempt; others stop.
-    """
-    places = asyncio.Semaphore(config.actor.max_sessions)
+
+def settings_of(config: RunConfig, evaluated: Evaluated, tasks: Sequence[TaskReference]) -> dict[str, Any]:
+    """All that a result depends on, and that a resumed evaluation must share with its beginning."""
+    named = [[task.environment, task.task, task.seed] for task in tasks]
+    engine = config.actor.engine
+    played_by = {} if evaluated.kind == "api" else {"engine": engine.kind, "dtype": engine.dtype}
+    return {
+        "model": evaluated.described(),
+        "environments": list(config.tasks.environments),
+        "num_tasks": len(tasks),
+        "tasks": hashlib.sha256(json.dumps(named).encode()).hexdigest()[:16],
+        "samples": config.evaluation.samples,
+        "horizon": horizon_of(config),
+        "action_format": config.tasks.action_format,
+        "sampling": config.sampling.model_copy(
+            update={"temperature": config.evaluation.temperature}
+        ).model_dump(),
+        **played_by,
+    }
+
+
+def horizon_of(config: RunConfig) -> int:
+    """The most turns of an episode."""
+    return config.evaluation.horizon or config.horizon.rounds[-1]
+
+
+async def _play(
+    config: RunConfig, evaluated: Evaluated, folder: EvaluationFolder, missing: Sequence[Play]
+) -> None:
     sampling = config.sampling.model_copy(update={"temperature": config.evaluation.temperature})
-    horizon = config.evaluation.horizon or config.horizon.rounds[-1]
-
-    async def one(index: int, task: TaskReference) -> Trajectory:
-        identity = Member(run=config.run.name, group=index, member=0)
-        lease = Lease(identity=identity, task=task, horizon=horizon, sampling=sampling, purpose="evaluation")
-        async with places:
-            return await _persistently(lease, table)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            playing = [group.create_task(one(index, task)) for index, task in enumerate(tasks)]
-    except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from errors
-    return [task.result() for task in playing]
+    async with player(config, evaluated, folder.path / ".model") as chosen:
+        with progress(len(missing)) as advance:
+            await play_all(
+                missing,
+                chosen,
+                folder,
+                run=config.run.name,
+                horizon=horizon_of(config),
+                sampling=sampling,
+                max_sessions=config.actor.max_sessions,
+                advance=advance,
+            )
 
 
-async def _persistently(lease: Lease, table: Table) -> Trajectory:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+@asynccontextmanager
+async def player(config: RunConfig, evaluated: Evaluated, scratch: Path) -> AsyncIterator[Player]:
+    """What plays one leased episode: an API, or an engine that is started here and closed with the body."""
+    hub = LocalHub()
+    if evaluated.kind == "api":
+        async with ChatClient(config.api, api_key()) as client:
+            table = ChatTable("evaluation", hub, client, config.tasks.action_format)
+
+            async def by_api(lease: Lease, usage: Usage) -> Trajectory:
+                return await play_chat(lease, table, usage)
+
+            yield by_api
+        return
+    role = validate(ActorRoleConfig, config.model_dump())
+    with model_folder(evaluated, scratch) as model:
+        engine = make_engine(model, config.actor.engine)
         try:
-            return await play(lease, table)
-        except (EnvironmentFault, EngineFault):
-            if attempt == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
+            await engine.start(evaluated.version)
+            seat = make_table(role, "evaluation", hub, engine, model)
+
+            async def by_engine(lease: Lease, _usage: Usage) -> Trajectory:
+                return await play(lease, seat)
+
+            yield by_engine
+        finally:
+            await engine.close()
 
 
-def print_result(model: Path, values: dict[str, Any]) -> None:
-    """A table: all tasks, then each kind."""
-    table = RichTable(title=f"held-out success of {model}")
-    for column in ("tasks", "n", "success", "95 % interval"):
-        table.add_column(column)
-    interval = f"{values['low']:.3f} - {values['high']:.3f}"
-    table.add_row("all", str(values["num_tasks"]), f"{values['success']:.3f}", interval)
-    for kind, result in values["by_kind"].items():
-        table.add_row(kind, str(result["num_tasks"]), f"{result['success']:.3f}", "")
-    Console().print(table)
+def api_key() -> str:
+    """The key of the API; empty when no variable holds one, as for a server of one's own."""
+    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")

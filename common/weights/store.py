@@ -34,6 +34,31 @@ def host_memory() -> Path:
     return shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
 
 
+def store_directory(run_directory: Path, root: Path | None = None) -> Path:
+    """Where this host keeps the weight versions of a run; there while a learner of it lives."""
+    digest = hashlib.blake2b(str(run_directory.resolve()).encode(), digest_size=8).hexdigest()
+    return (root or host_memory()) / f"pronghorn-{os.getuid()}-{digest}"
+
+
+def newest_version(run_directory: Path, root: Path | None = None) -> tuple[int, Path] | None:
+    """The newest version that a living learner of the run holds on this host, and its file; None without.
+
+    The file is whole; it is removed when newer versions have come.
+    """
+    directory = store_directory(run_directory, root)
+    try:
+        with (directory / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # held: its learner lives
+    except OSError:
+        return None
+    else:
+        return None
+    files = {int(file.stem.rpartition("-")[2]): file for file in directory.glob("version-*.safetensors")}
+    return max(files.items(), default=None)
+
+
 class WeightStore:
     """Writes weight versions and keeps the newest `keep`; what older ones left mapped stays readable.
 
@@ -47,8 +72,7 @@ class WeightStore:
     """
 
     def __init__(self, run_directory: Path, *, keep: int = 2, root: Path | None = None) -> None:
-        digest = hashlib.blake2b(str(run_directory.resolve()).encode(), digest_size=8).hexdigest()
-        self.directory = (root or host_memory()) / f"pronghorn-{os.getuid()}-{digest}"
+        self.directory = store_directory(run_directory, root)
         self._keep = keep
         self._held: dict[int, Path] = {}
         self._data_start = FIRST_HEADER_BYTES

@@ -1,0 +1,109 @@
+"""Plays what an evaluation asks for, many episodes at a time, and keeps each as it ends."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from actors.chat_client import Usage
+from common.aio import first_leaf
+from common.errors import EngineDead, EngineFault, EnvironmentFault
+from common.evaluation import episode_result
+from common.messages import Lease, Sampling
+from common.trajectory import Member, TaskReference, Trajectory
+from launch.evaluation_folder import EpisodeLine, EvaluationFolder, Spent, spoken
+
+MAX_ATTEMPTS = 3
+"""Of one episode whose environment or engine broke; a fault is never counted as a failure of the policy."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """One play of one task."""
+
+    index: int
+    """Of the task."""
+    task: TaskReference
+    sample: int
+
+
+class Player(Protocol):
+    """Who plays an episode; adds to `usage` what it costs, also when it fails."""
+
+    async def __call__(self, lease: Lease, usage: Usage, /) -> Trajectory:
+        """The record of the episode; EnvironmentFault or EngineFault when it broke."""
+        ...
+
+
+async def play_all(
+    plays: Sequence[Play],
+    player: Player,
+    folder: EvaluationFolder,
+    *,
+    run: str,
+    horizon: int,
+    sampling: Sampling,
+    max_sessions: int,
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Play each once, at most `max_sessions` at a time, and keep each in `folder`.
+
+    Raises the fault of the first episode that broke in every attempt; others stop, and what has ended stays.
+    """
+    places = asyncio.Semaphore(max_sessions)
+
+    async def one(play: Play) -> None:
+        identity = Member(run=run, group=play.index, member=play.sample)
+        lease = Lease(
+            identity=identity, task=play.task, horizon=horizon, sampling=sampling, purpose="evaluation"
+        )
+        async with places:
+            await _persistently(lease, player, folder)
+        advance()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for play in plays:
+                group.create_task(one(play))
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors
+
+
+async def _persistently(lease: Lease, player: Player, folder: EvaluationFolder) -> None:
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        usage = Usage()
+        try:
+            trajectory = await player(lease, usage)
+        except (EnvironmentFault, EngineFault) as fault:
+            if usage.num_requests:
+                line = EpisodeLine(fault=str(fault), spent=Spent(**asdict(usage)))
+                await asyncio.to_thread(folder.append, line)
+            if attempt == MAX_ATTEMPTS or isinstance(fault, EngineDead):
+                raise
+        else:
+            await asyncio.to_thread(folder.append, line_of(trajectory, lease.identity.member, usage))
+            return
+
+
+def line_of(trajectory: Trajectory, sample: int, usage: Usage) -> EpisodeLine:
+    """The line of one played episode; tokens are those of the server where a server played."""
+    result = episode_result(trajectory, sample)
+    if usage.num_requests:
+        billed = {"prompt_tokens": usage.prompt_tokens, "action_tokens": usage.completion_tokens}
+        result = result.model_copy(update=billed)
+    return EpisodeLine(result=result, spent=Spent(**asdict(usage)), turns=spoken(trajectory))
+
+
+@contextmanager
+def progress(number: int) -> Iterator[Callable[[], None]]:
+    """A bar in a terminal, nothing elsewhere; what is given moves it on by one episode."""
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("episodes", total=number)
+        yield lambda: bar.advance(task)
