@@ -17,10 +17,10 @@ from torch import Tensor
 
 from common.messages import AdapterEntry
 from common.model_config import LoraConfig
-from learner import scores
+from learner import parameter_state, scores
 from learner.algorithm_config import CriticConfig, GuardConfig, ReferenceConfig
 from learner.batch import MicroBatch
-from learner.checkpoint import MOMENTS, TrainerState
+from learner.checkpoint import TrainerState
 from learner.config import OptimizerConfig
 from learner.critic import CRITIC, ValueSums, value_loss
 from learner.guards import ends_epochs, rate_scale, skips_update
@@ -29,7 +29,7 @@ from learner.model import PackedInput, Scored
 from learner.model_folder import write_model_folder
 from learner.networks import NetworkOptions, Networks
 from learner.optim import build_optimizer, learning_rate, set_rates
-from learner.sharding import scatter, whole
+from learner.sharding import whole
 from learner.statistics import (
     LogprobMismatch,
     StepStatistics,
@@ -216,14 +216,8 @@ class Trainer:
 
     def state(self) -> TrainerState:
         """All that later steps depend on, whole; the same at any number of ranks."""
-        weights = {name: whole(parameter) for name, parameter in self._parameters.items()}
-        optimizer: dict[str, Tensor] = {}
-        for name, parameter in self._parameters.items():
-            kept = self._optimizer.state.get(parameter, {})
-            for moment in MOMENTS:
-                optimizer[f"{moment}.{name}"] = whole(kept.get(moment, torch.zeros_like(parameter)))
-            optimizer[f"step.{name}"] = whole(kept["step"]) if kept else torch.zeros(())
-        return TrainerState(weights, optimizer, self.step_taken, self.num_skipped)
+        weights, moments = parameter_state.read(self._parameters, self._optimizer)
+        return TrainerState(weights, moments, self.step_taken, self.num_skipped)
 
     def load_state(self, state: TrainerState | None, *, step: int, num_skipped: int) -> None:
         """Continue from a state that rank 0 gives (None elsewhere); `step` and `num_skipped` on every rank.
@@ -232,16 +226,7 @@ class Trainer:
         """
         if state is not None:
             state.refuse_unless(self.shapes)
-        for name, parameter in self._parameters.items():
-            weight = None if state is None else state.weights[name]
-            with torch.no_grad():
-                parameter.copy_(scatter(weight, parameter.detach()))
-            kept = self._optimizer.state[parameter]
-            for moment in MOMENTS:
-                given = None if state is None else state.optimizer[f"{moment}.{name}"]
-                kept[moment] = scatter(given, parameter.detach())
-            count = None if state is None else state.optimizer[f"step.{name}"]
-            kept["step"] = scatter(count, torch.zeros((), device=self.device))
+        parameter_state.write(self._parameters, self._optimizer, state)
         self.step_taken, self.num_skipped = step, num_skipped
 
     def _backward(
