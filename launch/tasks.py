@@ -80,7 +80,7 @@ def heldout_pool(config: RunConfig, name: str, split: Sequence[Task]) -> list[Ta
 
 def heldout_source(config: RunConfig) -> str:
     """Where held-out tasks are from, for a message."""
-    return "the files of tasks.heldout_items" if config.tasks.heldout_items else config.tasks.heldout_split
+    return "tasks.heldout_items" if config.tasks.heldout_items else config.tasks.heldout_split
 
 
 def _listed(config: RunConfig, name: str, field: str, files: Sequence[str]) -> list[Task]:

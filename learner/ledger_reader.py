@@ -72,7 +72,8 @@ class LedgerReader:
     def count(self, selection: Selection) -> int:
         """How many trajectories `played` gives."""
         where, parameters = _condition(selection)
-        return int(next(self._rows(f"SELECT COUNT(*) {_FROM} WHERE {where}", parameters))[0])
+        ((number,),) = self._rows(f"SELECT COUNT(*) {_FROM} WHERE {where}", parameters)
+        return int(number)
 
     def played(self, selection: Selection) -> Iterator[Played]:
         """Every selected trajectory, by group and member, one in memory at a time."""
@@ -83,7 +84,9 @@ class LedgerReader:
 
     def _rows(self, query: str, parameters: list[Any]) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._db.execute(query, parameters)
+            # No `yield from`: it would close the cursor of a reader that may be closed before.
+            for row in self._db.execute(query, parameters):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
