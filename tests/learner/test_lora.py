@@ -115,7 +115,7 @@ def test_the_reference_model_is_the_policy_without_its_adapters(folder: Path, de
 def test_the_exported_model_answers_as_the_adapter_does(
     folder: Path, device: torch.device, tmp_path: Path
 ) -> None:
-    """The same numbers three ways: the learner's, the merged weights', PEFT's own with the exported adapter."""
+    """The same numbers of the learner, of the merged weights, and of PEFT with the exported adapter."""
     trainer = made(folder, device)
     take(trainer, 1, 2, 3)
     trainer.save_huggingface(tmp_path / "out")

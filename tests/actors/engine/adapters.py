@@ -1,4 +1,4 @@
-"""Adapters of the tiny model as a learner would publish them, and the merged models that say what is right."""
+"""Adapters of the tiny model as a learner would publish them, and the merged models to compare with."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SCALE = LORA.alpha / LORA.rank
 
 
 def tensors(seed: int, size: float = 0.15) -> dict[str, torch.Tensor]:
-    """Random A and B for every linear layer but the head; a `size` of 0 makes an adapter that does nothing."""
+    """Random A and B for every linear layer but the head; with a `size` of 0 they do nothing."""
     generator = torch.Generator().manual_seed(seed)
     made = {}
     for name, weight in tiny.model(0).named_parameters():
@@ -57,7 +57,7 @@ def publish(
     promised: dict[str, torch.Tensor] | None = None,
     base: str | None = None,
 ) -> tuple[WeightManifest, Path]:
-    """The adapter as a file for an engine of the model in `folder / "model"`; `promised` is what its probe is of."""
+    """The adapter as a file for an engine of `folder / "model"`; its probe is that of `promised`."""
     file = folder / f"{version}.safetensors"
     manifest = tiny.publish_tensors(file, adapter, version)
     entry = AdapterEntry(
