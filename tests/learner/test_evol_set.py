@@ -1,4 +1,4 @@
-"""The set of an AgentEvol iteration: the paper's weights, the release's filter, never the demonstrations alone."""
+"""The set of an AgentEvol iteration: weights, the filter, and never the demonstrations alone."""
 
 import numpy as np
 import pytest

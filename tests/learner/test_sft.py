@@ -1,8 +1,11 @@
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from common.agenttraj import Demonstration
@@ -11,9 +14,12 @@ from common.errors import ConfigurationError
 from common.prompt import Dialogue
 from learner.batch import TrainingSequence
 from learner.offline.examples import Encoder, demonstrated
-from learner.offline.sft import SftRoleConfig, batches, train
+from learner.offline.progress import opened
+from learner.offline.sft import Lesson, SftRoleConfig, batches, train
+from learner.packing import pack
 from learner.word_tokenizer import word_tokenizer
 from tests.learner.torch_side import random_sequences, tiny_folder
+from tests.reference_offline import reward_weighted_nll
 
 WORDS = [f"w{letter}" for letter in "abcdefghixy"]
 TURNS = [("wa wb", "wc wd"), ("we", "wf"), ("wg", "wh wi")]
@@ -108,5 +114,86 @@ def test_the_warm_start_learns_its_demonstrations_and_is_a_model_folder(tmp_path
 def test_rows_longer_than_the_model_are_left_out_and_nothing_left_is_an_error(tmp_path: Path) -> None:
     config = configuration(tmp_path, [row([("wa " * 300, "wb")])])
     with pytest.raises(ConfigurationError, match="1 demonstrations, none with a trained action within 256"):
+        train(config)
+    assert not config.run.folder.warm_start.exists()
+
+
+def test_the_loss_is_the_likelihood_weighted_by_the_return(tmp_path: Path) -> None:
+    """Against the paper's objective, on the weights before the step."""
+    returns = [0.25, 1.0, 0.5]
+    sequences = [
+        replace(s, is_trained=s.is_action, advantages=np.where(s.is_action, np.float32(value), np.float32(0)))
+        for s, value in zip(random_sequences([40, 21, 33]), returns, strict=True)
+    ]
+    config = configuration(tmp_path, [row(TURNS)])
+    batch = pack(sequences, microbatch_tokens=64)
+    with opened(
+        config.run.folder.model,
+        optimizer=config.sft,
+        num_steps=1,
+        learner=config.learner,
+        model=config.model,
+        seed=0,
+    ) as ranks:
+        assert ranks is not None
+        scored = ranks.score(batch, temperature=1.0, wants=["proximal"])
+        statistics = ranks.step(batch, step=1, temperature=1.0)
+    logprobs = [s.proximal_logprobs for s in scored if s.proximal_logprobs is not None]
+    assert statistics.loss == pytest.approx(reward_weighted_nll(logprobs, returns), rel=1e-5)
+
+
+def test_a_validation_share_is_not_learnt_and_measured_at_the_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configuration(tmp_path, [row(TURNS), row(TURNS[::-1])] * 4, validation_share=0.25, steps=3)
+    with caplog.at_level("INFO"):
+        train(config)
+    assert "trajectories=2" in caplog.text
+    assert "validation_loss=" in caplog.text
+
+
+def test_a_validation_share_of_nothing_is_one_line(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row(TURNS)], validation_share=0.5)
+    with pytest.raises(
+        ConfigurationError, match=r"sft\.validation_share = 0\.5: of 1 trajectories that is none"
+    ):
+        train(config)
+
+
+class After(threading.Event):
+    """Set when it has been asked `number` times."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+
+def test_stopped_and_started_again_it_ends_with_the_same_model(tmp_path: Path) -> None:
+    rows = [row(TURNS), row(TURNS[::-1]), row(TURNS[:2])]
+    whole, stopped = (configuration(tmp_path / name, rows, steps=12) for name in ("whole", "stopped"))
+    train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, is_stopped=After(5))
+    assert not stopped.run.folder.warm_start.exists()
+    train(stopped)
+    models = [load_file(c.run.folder.warm_start / "model.safetensors") for c in (whole, stopped)]
+    for name, weight in models[0].items():
+        np.testing.assert_array_equal(models[1][name].numpy(), weight.numpy(), err_msg=name)
+
+
+def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row(TURNS)])
+    folder = config.run.folder
+    with pytest.raises(ConfigurationError, match=r"no config\.json there; give a Hugging Face model folder"):
+        train(config, Lesson(tmp_path / "none", folder.demonstrations, folder.warm_start))
+
+
+def test_a_broken_row_is_refused_with_its_line_and_nothing_is_written(tmp_path: Path) -> None:
+    config = configuration(tmp_path, [row(TURNS), {"item_id": "toy_8", "conversations": []}])
+    with pytest.raises(ConfigurationError, match=r"expert\.json: line 1: row 1: conversations"):
         train(config)
     assert not config.run.folder.warm_start.exists()
