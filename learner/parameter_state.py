@@ -1,4 +1,4 @@
-"""Parameters and their AdamW moments, whole: out of the shards of all ranks, and back into them. Collective."""
+"""Parameters and their AdamW moments, whole: out of the shards of all ranks and back. Collective."""
 
 from collections.abc import Mapping
 
