@@ -1,6 +1,7 @@
 """How many bytes a run will need, from the size of its model and the length of the run."""
 
 import json
+import math
 import struct
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from common.errors import ConfigurationError
 from launch.config import RunConfig
 
 SMOLLM2_PARAMETERS = 134_515_008
+SMOLLM2_SIDES = 305_280
+"""Rows and columns of its linear layers."""
 OPTIMIZER_BYTES = 12
 """Per parameter of a checkpoint: float32 master and two moments."""
 TOKEN_BYTES = 16
@@ -23,7 +26,7 @@ def num_parameters(config: RunConfig) -> int:
     if config.model.source == "smollm2":
         return SMOLLM2_PARAMETERS
     if config.model.source == "path":
-        return sum(_parameters_in(file) for file in Path(config.model.path).glob("*.safetensors"))
+        return sum(math.prod(shape) for shape in _shapes(Path(config.model.path)))
     small = config.model.small
     head = small.hidden_size // small.num_heads
     attention = small.hidden_size * head * (2 * small.num_heads + 2 * small.num_kv_heads)
@@ -33,37 +36,50 @@ def num_parameters(config: RunConfig) -> int:
     return small.num_layers * (attention + feed_forward + norms) + embeddings + small.hidden_size
 
 
-def weight_bytes(config: RunConfig) -> int:
-    """The weights once, in the precision in which they are broadcast."""
-    return num_parameters(config) * (4 if config.model.dtype == "float32" else 2)
+def num_trained(config: RunConfig) -> int:
+    """Parameters that are optimized and broadcast: all, or at most these of adapters."""
+    rank, small = config.model.lora.rank, config.model.small
+    if not rank:
+        return num_parameters(config)
+    if config.model.source == "smollm2":
+        return rank * SMOLLM2_SIDES
+    if config.model.source == "path":
+        return rank * sum(sum(shape) for shape in _shapes(Path(config.model.path)) if len(shape) == 2)
+    kv_size = small.hidden_size * small.num_kv_heads // small.num_heads
+    sides = 4 * small.hidden_size + 2 * (small.hidden_size + kv_size)
+    sides += 3 * (small.hidden_size + small.intermediate_size)
+    return rank * small.num_layers * sides
+
+
+def weight_bytes(config: RunConfig, number: int) -> int:
+    """So many weights once, in the precision in which they are broadcast."""
+    return number * (4 if config.model.dtype == "float32" else 2)
 
 
 def disk_bytes(config: RunConfig) -> int:
     """What the run folder will grow to: models, checkpoints (one more while it is written) and the ledger."""
     learner = config.learner
-    models = 3 * weight_bytes(config)
-    checkpoints = (learner.keep_checkpoints + 1) * num_parameters(config) * OPTIMIZER_BYTES
+    models = 3 * weight_bytes(config, num_parameters(config))
+    checkpoints = (learner.keep_checkpoints + 1) * num_trained(config) * OPTIMIZER_BYTES
     episodes = learner.steps * learner.groups_per_step * learner.group_size * MEAN_SHARE
     return models + checkpoints + int(episodes * config.sampling.max_episode_tokens * TOKEN_BYTES)
 
 
 def shared_memory_bytes(config: RunConfig) -> int:
     """Weights in host shared memory: the newest version, its predecessor and the one being written."""
-    return 3 * weight_bytes(config)
+    return 3 * weight_bytes(config, num_trained(config))
 
 
-def _parameters_in(file: Path) -> int:
+def _shapes(folder: Path) -> list[list[int]]:
+    """Of every tensor in the safetensors files of a folder."""
+    return [shape for file in folder.glob("*.safetensors") for shape in _shapes_in(file)]
+
+
+def _shapes_in(file: Path) -> list[list[int]]:
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
             header = json.loads(opened.read(length))
     except (OSError, struct.error, ValueError) as error:
         raise ConfigurationError(f"model.path: {file} is not a safetensors file ({error})") from None
-    total = 0
-    for name, entry in header.items():
-        if name != "__metadata__":
-            size = 1
-            for extent in entry["shape"]:
-                size *= extent
-            total += size
-    return total
+    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]

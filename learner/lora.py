@@ -45,8 +45,12 @@ def inject(causal_lm: Any, config: LoraConfig, dtype: torch.dtype) -> None:
                 f"at most {smallest} is allowed"
             )
     peft = PeftConfig(
-        r=config.rank, lora_alpha=config.alpha, target_modules=list(chosen), lora_dropout=0.0, bias="none"
-    )  # type: ignore[arg-type]
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT only divides it by the rank
+        target_modules=list(chosen),
+        lora_dropout=0.0,
+        bias="none",
+    )
     inject_adapter_in_model(peft, causal_lm, adapter_name=_ADAPTER)
     for name, parameter in causal_lm.named_parameters():
         found = _TRAINED.fullmatch(name)
@@ -57,15 +61,10 @@ def inject(causal_lm: Any, config: LoraConfig, dtype: torch.dtype) -> None:
             _begin(parameter, name, config.seed)
 
 
-def is_adapted(module: nn.Module) -> bool:
-    """Whether there is an adapter in `module`."""
-    return any(isinstance(part, LoraLayer) for part in module.modules())
-
-
 @contextmanager
 def disabled(module: nn.Module) -> Iterator[None]:
     """`module` computes as the base model does for as long as the body runs, exactly."""
-    layers = [part for part in module.modules() if isinstance(part, LoraLayer)]
+    layers: list[Any] = [part for part in module.modules() if isinstance(part, LoraLayer)]
     for layer in layers:
         layer.set_scale(_ADAPTER, 0.0)
     try:
@@ -90,14 +89,16 @@ def is_adapter(name: str) -> bool:
 
 def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
     """A [rank, in], B [out, rank] and alpha / rank, by the name that the adapted weight has in `module`."""
+    layers: dict[str, Any] = {
+        name: part for name, part in module.named_modules() if isinstance(part, LoraLayer)
+    }
     return {
         f"{name}{_BASE}.weight": (
-            part.lora_A[_ADAPTER].weight.detach(),
-            part.lora_B[_ADAPTER].weight.detach(),
-            float(part.scaling[_ADAPTER]),
+            layer.lora_A[_ADAPTER].weight.detach(),
+            layer.lora_B[_ADAPTER].weight.detach(),
+            float(layer.scaling[_ADAPTER]),
         )
-        for name, part in module.named_modules()
-        if isinstance(part, LoraLayer)
+        for name, layer in layers.items()
     }
 
 

@@ -95,9 +95,11 @@ class Networks:
         """What the reference model says."""
         if self._options.lora.is_on:
             with lora.disabled(self.policy):
-                return self.policy(packed, temperature, False)
+                scored: Scored = self.policy(packed, temperature, False)
+            return scored
         assert self.reference is not None, "no reference model is held"
-        return self.reference(packed, temperature, False)
+        scored = self.reference(packed, temperature, False)
+        return scored
 
     def packed(self, microbatch: MicroBatch, where: BoolVector | None = None) -> PackedInput:
         """The micro-batch on the device; targets are its trained tokens, or those `where` [T] is True."""

@@ -48,7 +48,9 @@ def _batch(tokens: tuple[int, ...], candidates: tuple[int, ...], num_ranks: int)
     zeros = np.zeros(len(tokens) + 1, np.float32)
     versions = np.where(is_action, 0, -1).astype(np.int32)
     sequences = [
-        TrainingSequence.of(np.int32([*tokens, candidate]), is_action, is_action, zeros, zeros, versions)
+        TrainingSequence.of(
+            np.array([*tokens, candidate], np.int32), is_action, is_action, zeros, zeros, versions
+        )
         for candidate in candidates
     ]
     return pack(sequences, microbatch_tokens=len(zeros) * len(candidates), num_ranks=num_ranks)

@@ -1,4 +1,4 @@
-"""From an optimizer step to an engine that samples with it, adapters alone: trainer, publisher, bus, engine."""
+"""From an optimizer step to an engine that samples with it, adapters alone: all parts in between."""
 
 import asyncio
 from collections.abc import AsyncIterator

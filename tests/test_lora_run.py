@@ -1,4 +1,4 @@
-"""`pronghorn run` with adapters: real hub, real processes, a tiny model, from the warm start to the export."""
+"""`pronghorn run` with adapters: real processes, a tiny model, from the warm start to the export."""
 
 import json
 import subprocess

@@ -65,7 +65,7 @@ class MergedAdapter:
             layer = name.removesuffix(".weight")
             merged = base
             if entry is not None and tensor_name(layer, "A") in tensors:
-                a, b = (tensors[tensor_name(layer, part)].to(base.device).float() for part in ("A", "B"))  # type: ignore[arg-type]
+                a, b = (tensors[tensor_name(layer, part)].to(base.device).float() for part in ("A", "B"))
                 merged = base.float() + (entry.alpha / entry.rank) * (b @ a)
             self._parameters[name].copy_(merged)
 

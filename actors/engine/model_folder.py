@@ -49,7 +49,7 @@ class ModelFolder:
         fit. Raises WeightError with the first difference.
         """
         version = f"weights of version {manifest.version}"
-        promised = {entry.name: (entry.shape, entry.dtype) for entry in manifest.tensors}
+        promised: Tensors = {entry.name: (entry.shape, entry.dtype) for entry in manifest.tensors}
         if manifest.adapter is not None:
             self._check_adapter(version, manifest.adapter, promised)
         else:

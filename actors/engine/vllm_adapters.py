@@ -134,7 +134,7 @@ class VllmAdapters:
         question = (probe.tokens, probe.candidates)
         if question not in self._base_says:
             self._base_says = {question: await self._measure(probe, Served("base"))}
-        dtypes = {self._config.dtype, *(tensor.dtype for tensor in manifest.tensors)}
+        dtypes: set[str] = {self._config.dtype, *(tensor.dtype for tensor in manifest.tensors)}
         return difference(probe, self._base_says[question], await self._measure(probe, served), dtypes)
 
     async def _measure(self, probe: AdapterProbe, served: Served) -> list[float]:
