@@ -111,6 +111,13 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _bounds_hold_a_ratio_of_one(self) -> "LossConfig":
+        for name in ("kl_kind", "kl_in"):
+            # Not `model_fields_set`: a run's resolved configuration names every field.
+            if getattr(self, name) != type(self).model_fields[name].default and not self.reference_kl:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}: no reference model is held with reference_kl = 0; "
+                    "give a weight above 0"
+                )
         for name in ("dual_clip", "geometric_high", "veto_high"):
             if 0 < (value := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} = {value:g}: must be above 1, or 0 for no bound")

@@ -150,6 +150,15 @@ class LearnerConfig(OptimizerConfig):
         return self
 
     @model_validator(mode="after")
+    def _reference_is_there_when_it_is_set(self) -> "LearnerConfig":
+        if self.reference != ReferenceConfig() and not self.loss.needs_reference:
+            raise ValueError(
+                f"reference.{min(self.reference.model_fields_set)}: no reference model is held with "
+                "loss.reference_kl = 0; allowed is a weight above 0, or none of its options"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _critic_is_there_when_it_is_read(self) -> "LearnerConfig":
         kind, critic = self.advantage.kind, self.critic
         if self.advantage.needs_critic and critic.kind == "none":
