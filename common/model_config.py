@@ -42,6 +42,8 @@ class LoraConfig(Section):
     """Names of linear layers (`q_proj`), or `all-linear`: every one but the output head."""
     seed: int = 0
     """Of A's first values; B begins at zero, so the first adapter changes nothing."""
+    covers_offline: bool = False
+    """SFT, DPO and AgentEvol train adapters too and write them merged; False: they train every weight."""
 
     @property
     def is_on(self) -> bool:

@@ -64,6 +64,8 @@ class Engine(Protocol):
     async def load_weights(self, manifest: WeightManifest, path: Path) -> None:
         """Swap in the verified safetensors file `path` while requests are in flight; whole or not at all.
 
+        The file holds all weights, or an adapter of the weights that the engine was started with. Requests
+        in flight go on with the new weights, or end with the adapter that they began with: `versions` tells.
         WeightError when it did not happen: the old version stays, and so does `policy_version`.
         """
         ...

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from common.model_config import ModelConfig
+from common.model_config import LoraConfig, ModelConfig
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.command_channel import connect
 from learner.config import LearnerConfig, OptimizerConfig
@@ -71,6 +71,7 @@ def opened(
         optimizer=optimizer,
         num_steps=num_steps,
         dtype=model.dtype,
+        lora=model.lora if model.lora.covers_offline else LoraConfig(),
         attention=learner.attention,
         gradient_checkpointing=learner.gradient_checkpointing,
     )

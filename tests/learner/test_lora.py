@@ -20,6 +20,7 @@ from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
 from learner.loss import objective
 from learner.model import load_causal_lm
+from learner.offline.progress import opened
 from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
 from tests.learner.torch_side import VOCABULARY, random_sequences, single_rank, tiny_folder
@@ -222,3 +223,18 @@ def test_what_cannot_be_adapted_is_refused_in_one_line(
 def test_settings_that_make_no_adapter_are_refused(override: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         load(ModelConfig, [], ["--path=model", override])
+
+
+@pytest.mark.parametrize("covers_offline", [False, True])
+def test_offline_trainers_train_adapters_when_they_are_told_to(folder: Path, covers_offline: bool) -> None:
+    config = LORA.model_copy(update={"covers_offline": covers_offline})
+    with opened(
+        folder,
+        optimizer=LearnerConfig(),
+        num_steps=1,
+        learner=LearnerConfig(device="cpu"),
+        model=ModelConfig(path=str(folder), lora=config),
+        seed=0,
+    ) as ranks:
+        assert ranks is not None
+        assert (ranks.adapter is not None) == covers_offline
