@@ -90,7 +90,7 @@ class CurriculumConfig(Section):
     recent_groups: int = Field(default=2, ge=1)
     """Judged on so many last groups of the task."""
     unseen: float = Field(default=1.0, ge=0)
-    """How often a task that has not been played is, compared with tasks of other pools; so with the others."""
+    """How often a task that was never played is chosen, compared with those of other pools; the others alike."""
     hard: float = Field(default=0.25, ge=0)
     middle: float = Field(default=1.0, ge=0)
     easy: float = Field(default=0.25, ge=0)
@@ -102,6 +102,12 @@ class CurriculumConfig(Section):
         if not self.unseen + self.hard + self.middle + self.easy:
             raise ValueError("unseen, hard, middle and easy are all 0: give one of them a weight")
         return self
+
+
+def _first_change(section: Section) -> str:
+    """The first field that is not what it is by default."""
+    fields = type(section).model_fields
+    return next(name for name, field in fields.items() if getattr(section, name) != field.default)
 
 
 class LearnerConfig(OptimizerConfig):
@@ -153,7 +159,7 @@ class LearnerConfig(OptimizerConfig):
     def _reference_is_there_when_it_is_set(self) -> "LearnerConfig":
         if self.reference != ReferenceConfig() and not self.loss.needs_reference:
             raise ValueError(
-                f"reference.{min(self.reference.model_fields_set)}: no reference model is held with "
+                f"reference.{_first_change(self.reference)}: no reference model is held with "
                 "loss.reference_kl = 0; allowed is a weight above 0, or none of its options"
             )
         return self
@@ -167,7 +173,7 @@ class LearnerConfig(OptimizerConfig):
             )
         if not self.advantage.needs_critic and critic != CriticConfig():
             raise ValueError(
-                f"critic.{min(critic.model_fields_set)}: advantage.kind = {kind!r} reads no critic; "
+                f"critic.{_first_change(critic)}: advantage.kind = {kind!r} reads no critic; "
                 "allowed are none of its options, or advantage.kind = 'gae' or 'vtrace'"
             )
         return self
