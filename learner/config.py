@@ -90,7 +90,7 @@ class CurriculumConfig(Section):
     recent_groups: int = Field(default=2, ge=1)
     """Judged on so many last groups of the task."""
     unseen: float = Field(default=1.0, ge=0)
-    """How often a task that was never played is chosen, compared with those of other pools; the others alike."""
+    """How often a task that was never played is chosen, compared with those of the other pools."""
     hard: float = Field(default=0.25, ge=0)
     middle: float = Field(default=1.0, ge=0)
     easy: float = Field(default=0.25, ge=0)
