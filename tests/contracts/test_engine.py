@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from actors.config import EngineConfig
 from actors.engine.engine import Engine, Generation
@@ -84,6 +85,18 @@ async def test_tokens_logprobs_and_versions_agree_in_length(subject: Subject) ->
     assert sum(span.num_tokens for span in generation.versions) == num
     assert (generation.logprobs <= 0).all()
     assert {span.version for span in generation.versions} == {subject.engine.policy_version}
+
+
+async def test_at_temperature_0_every_action_is_the_same_and_certain(subject: Subject) -> None:
+    greedy = [await subject.generate(temperature=0.0, seed=seed) for seed in (1, 2, None)]
+    assert len({tuple(generation.tokens.tolist()) for generation in greedy}) == 1
+    assert (greedy[0].logprobs == 0).all()
+    if subject.is_real:
+        await subject.load(0, subject.engine.policy_version)
+        tokens = (await subject.generate(temperature=0.0)).tokens.tolist()
+        logits = tiny.model(0)(torch.tensor([[*PROMPT.tolist(), *tokens]])).logits[0, len(PROMPT) - 1 : -1]
+        lost = logits.max(-1).values - logits.gather(-1, torch.tensor(tokens)[:, None])[:, 0]
+        assert lost.max() < 1e-2
 
 
 async def test_the_end_token_is_kept_and_an_action_without_it_was_cut(subject: Subject) -> None:
