@@ -23,14 +23,12 @@ from actors.assembly import hub_client
 from actors.rollout import Table
 from common.aio import background
 from common.config import load
-from common.evaluation import episode_results, summarize
-from common.messages import Lease
 from common.run_directory import RunDirectory, write_json
-from common.trajectory import Member, TaskReference, Trajectory
+from common.trajectory import TaskReference
 from envhub.hub import Hub
 from launch import preflight, roles
 from launch.config import RunConfig
-from launch.exploration import explore, explored_trajectories, play_leases, table_of, unplayed
+from launch.exploration import explore, explored_trajectories, heldout_of, measure, table_of, unplayed
 from launch.offline import curve_of, flat, hold_to, narrate
 from launch.pipeline import ProcessWork, conduct
 from launch.processes import Launcher
@@ -67,7 +65,7 @@ class Iteration:
 
     @property
     def heldout(self) -> Path:
-        """The held-out success of its model."""
+        """The held-out success of its model, episode by episode too."""
         return self.path / "heldout.json"
 
 
@@ -166,7 +164,7 @@ class Evolution:
     async def _play(self, here: Iteration, ledger: Ledger) -> None:
         """Measure the iteration's model on the held-out tasks, then explore with it for the next one."""
         config = self._config
-        heldout = self._heldout()
+        heldout = heldout_of(self._folder)
         explores = here.index < config.evol.iterations and unplayed(config, ledger, here.index + 1)
         measures = heldout and not here.heldout.exists()
         if not explores and not measures:
@@ -185,30 +183,8 @@ class Evolution:
                     again=True,
                 )
 
-    def _heldout(self) -> list[TaskReference]:
-        return [TaskReference(**row) for row in json.loads(self._folder.tasks.read_text())["heldout"]]
-
     async def _measure(self, here: Iteration, table: Table, tasks: Sequence[TaskReference]) -> None:
-        config = self._config
-        sampling = config.sampling.model_copy(update={"temperature": config.evaluation.temperature})
-        leases = [
-            Lease(
-                identity=Member(run=config.run.name, group=index, member=sample),
-                task=task,
-                horizon=config.evaluation.horizon or config.horizon.rounds[-1],
-                sampling=sampling,
-                purpose="evaluation",
-            )
-            for index, task in enumerate(tasks)
-            for sample in range(config.evaluation.samples)
-        ]
-        played: list[Trajectory] = []
-
-        async def keep(trajectory: Trajectory) -> None:
-            played.append(trajectory)
-
-        await play_leases(leases, table, config.actor.max_sessions, keep)
-        write_json(here.heldout, summarize(episode_results(played)))
+        write_json(here.heldout, await measure(self._config, table, tasks))
 
 
 def results(config: RunConfig) -> list[dict[str, Any]]:

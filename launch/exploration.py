@@ -5,11 +5,13 @@ what is missing.
 """
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from actors.assembly import make_table
 from actors.config import ActorRoleConfig
@@ -18,7 +20,9 @@ from actors.rollout import Table, play
 from common.aio import first_leaf
 from common.config import validate
 from common.errors import EngineDead, EngineFault, EnvironmentFault
+from common.evaluation import episode_results, summarize
 from common.messages import Lease
+from common.run_directory import RunDirectory
 from common.seeding import derive_seed
 from common.trajectory import Member, TaskReference, Trajectory
 from envhub.hub import Hub
@@ -74,6 +78,35 @@ async def _persistently(lease: Lease, table: Table) -> Trajectory:
             if attempt == MAX_ATTEMPTS:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def measure(config: RunConfig, table: Table, tasks: Sequence[TaskReference]) -> dict[str, Any]:
+    """Play held-out tasks, `evaluation.samples` times each; the summary, and under `episodes` every play."""
+    sampling = config.sampling.model_copy(update={"temperature": config.evaluation.temperature})
+    leases = [
+        Lease(
+            identity=Member(run=config.run.name, group=index, member=sample),
+            task=task,
+            horizon=config.evaluation.horizon or config.horizon.rounds[-1],
+            sampling=sampling,
+            purpose="evaluation",
+        )
+        for index, task in enumerate(tasks)
+        for sample in range(config.evaluation.samples)
+    ]
+    played: list[Trajectory] = []
+
+    async def keep(trajectory: Trajectory) -> None:
+        played.append(trajectory)
+
+    await play_leases(leases, table, config.actor.max_sessions, keep)
+    results = episode_results(sorted(played, key=lambda t: (t.identity.group, t.identity.member)))
+    return summarize(results) | {"episodes": [result.model_dump(mode="json") for result in results]}
+
+
+def heldout_of(folder: RunDirectory) -> list[TaskReference]:
+    """The frozen held-out tasks of a run."""
+    return [TaskReference(**row) for row in json.loads(folder.tasks.read_text())["heldout"]]
 
 
 async def explore(config: RunConfig, table: Table, ledger: Ledger, iteration: int) -> None:

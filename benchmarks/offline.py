@@ -1,0 +1,118 @@
+"""What DPO and AgentEvol add to supervised learning: held-out success in TextCraft's workshop.
+
+One warm start on the plays of a distracted expert; from it AgentEvol with both objectives (each iteration
+trains the first model for as many steps as the warm start had, on the demonstrations and what was explored)
+and DPO on pairs from what AgentEvol explored. All models play the same held-out tasks, goals that were never
+trained on, equally often. Intervals are of 95 %, over tasks; gains are paired by task. With `--keep FOLDER`
+the same command goes on where it was stopped.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Report, parse
+from common.run_directory import RunDirectory
+from common.statistics import paired_bootstrap
+
+ROOT = Path(__file__).parent.parent
+CONFIG = Path(__file__).parent / "parts" / "offline.toml"
+OBJECTIVES = ("weighted", "filtered")
+PREPARED = ("tasks.json", "vocabulary.json", "model", "data", "warm_start")
+"""What the runs share."""
+DEADLINE_S = 1800.0
+"""Of one command."""
+
+
+def python(*arguments: str) -> None:
+    """Run a module of this project to its end; CalledProcessError when it fails."""
+    print(f"pronghorn: offline: {' '.join(arguments)}", flush=True)
+    subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=DEADLINE_S,
+        check=True,
+    )
+
+
+def begun(folder: Path, name: str) -> RunDirectory:
+    """The run of that name, begun with the products of `sft` where it has none."""
+    source, target = folder / "sft", folder / name
+    for product in PREPARED:
+        if not (target / product).exists():
+            target.mkdir(exist_ok=True)
+            copy = shutil.copytree if (source / product).is_dir() else shutil.copyfile
+            copy(source / product, target / f"{product}.unfinished")
+            (target / f"{product}.unfinished").rename(target / product)
+    return RunDirectory(target)
+
+
+def results(folder: Path, overrides: list[str]) -> dict[str, dict[str, Any]]:
+    """The held-out result of every model, which is trained and played unless that was done before."""
+    common = (str(CONFIG), f"--run.directory={folder}", *overrides)
+    python("launch.cli", "sft", *common)
+    files: dict[str, Path] = {}
+    for objective in OBJECTIVES:
+        evol = begun(folder, objective).path / "evol"
+        python("launch.cli", "evol", *common, f"--run.name={objective}", f"--evol.objective={objective}")
+        iterations = sorted(evol.glob("iteration-*"))
+        files.setdefault("sft", iterations[0] / "heldout.json")
+        files[f"evol_{objective}"] = iterations[-1] / "heldout.json"
+    dpo = begun(folder, "dpo")
+    ledger = folder / OBJECTIVES[0] / "evol" / "ledger.sqlite"
+    python("launch.cli", "dpo", *common, "--run.name=dpo", f"--ledger={ledger}")
+    files["dpo"] = dpo.path / "heldout.json"
+    if not files["dpo"].exists():
+        arguments = (dpo.config, dpo.path / "dpo", files["dpo"])
+        python("benchmarks.parts.offline_play", *map(str, arguments))
+    return {name: json.loads(file.read_text()) for name, file in files.items()}
+
+
+def per_task(result: dict[str, Any]) -> list[float]:
+    """The share of plays that succeeded, task by task in frozen order."""
+    won: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for episode in result["episodes"]:
+        won[episode["task"], episode["seed"]].append(episode["is_success"])
+    return [sum(plays) / len(plays) for plays in won.values()]
+
+
+def add_figures(report: Report, measured: dict[str, dict[str, Any]]) -> None:
+    """Success of every model with its interval, and what it gained on `sft`, task by task."""
+    for name, result in measured.items():
+        report.add(f"offline_{name}_success", result["success"], "")
+        report.add(f"offline_{name}_low", result["low"], "")
+        report.add(f"offline_{name}_high", result["high"], "")
+    base = per_task(measured["sft"])
+    for name in [name for name in measured if name != "sft"]:
+        gain = paired_bootstrap(base, per_task(measured[name]))
+        report.add(f"offline_{name}_gain", gain.mean, "")
+        report.add(f"offline_{name}_gain_low", gain.low, "", at_least=0.0)
+        report.add(f"offline_{name}_gain_high", gain.high, "")
+
+
+def main() -> None:
+    """Train, play, report."""
+    arguments = parse(
+        __doc__,
+        ("--keep", {"type": Path, "metavar": "FOLDER", "help": "keep the runs here, and go on from there"}),
+        (
+            "--set",
+            {"action": "append", "default": [], "metavar": "section.field=value", "help": "of every run"},
+        ),
+    )
+    report = Report("offline")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (arguments.keep or Path(scratch)).resolve()
+        add_figures(report, results(folder, [f"--{setting}" for setting in arguments.set]))
+    report.finish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()
