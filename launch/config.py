@@ -52,6 +52,15 @@ class RunConfig(Section):
     supervision: SupervisionConfig = SupervisionConfig()
 
     @model_validator(mode="after")
+    def _reference_can_be_offloaded(self) -> "RunConfig":
+        if self.model.lora.is_on and self.learner.reference.offload:
+            raise ValueError(
+                f"learner.reference.offload = true: with model.lora.rank = {self.model.lora.rank} the "
+                "reference model is the policy without its adapters; allowed is false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ratio_is_honest(self) -> "RunConfig":
         if self.sampling.top_p < 1 or self.sampling.top_k > 0:
             raise ValueError(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from common.config import load
+from common.errors import ConfigurationError
 from common.model_config import LoraConfig
 from launch.config import RunConfig
 from launch.model_size import num_parameters, num_trained, shared_memory_bytes
@@ -41,3 +42,10 @@ def test_adapters_need_a_small_share_of_shared_memory() -> None:
     whole, adapters = config(), config("--model.lora.rank=1")
     assert num_trained(whole) == num_parameters(whole)
     assert shared_memory_bytes(adapters) < shared_memory_bytes(whole) / 10
+
+
+def test_the_policy_without_adapters_cannot_be_offloaded() -> None:
+    kl = ("--learner.loss.reference_kl=0.1", "--learner.reference.offload=true")
+    assert config(*kl).learner.reference.offload
+    with pytest.raises(ConfigurationError, match=r"offload = true: with model\.lora\.rank = 4"):
+        config(*kl, "--model.lora.rank=4")
