@@ -1,4 +1,4 @@
-"""`pronghorn data`: files are checked, converted and looked up; a mistake is one line, nothing is half made."""
+"""`pronghorn data`: files are checked, converted and looked up; a mistake is one line, nothing half made."""
 
 import json
 import subprocess

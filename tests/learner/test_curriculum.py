@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from common.messages import Grant, Sampling
+from common.metric_names import is_known
 from common.trajectory import TaskReference
-from learner.config import CurriculumConfig
+from learner.config import CurriculumConfig, LearnerConfig
 from learner.curriculum import POOLS, Curriculum, Pool, drawn_pool, pool_of
+from learner.dispatcher import Dispatcher
+from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from tests import making
 
@@ -204,6 +208,55 @@ def test_a_pool_without_weight_is_played_only_when_no_other_has_a_task(ledger: L
         played(ledger, [group], 0)
         ledger.drop(group[0], "zero_variance", 1)
     assert len({task.task for task in curriculum(ledger, config).take(8, 8, 1)}) == 8
+
+
+async def test_the_dispatcher_opens_the_tasks_of_the_curriculum_also_after_a_restart_amid_evaluations(
+    tmp_path: Path,
+) -> None:
+    config = LearnerConfig.model_validate(
+        {
+            "groups_per_step": 2,
+            "group_size": 2,
+            "staleness": {"max_staleness": 1},
+            "curriculum": {"kind": "pools", "recent_groups": 1},
+        }
+    )
+    for version in range(4):
+        ledger = Ledger(tmp_path / "ledger.sqlite", "test")
+        source = Curriculum(TASKS, 0, {}, config.curriculum, ledger)
+        dispatcher = Dispatcher(
+            config, ledger, LeaseBook("test", float), source, Sampling(), horizon=5, version=version
+        )
+        await dispatcher.restore()
+        dispatcher.is_training = True
+        expected = Curriculum(TASKS, 0, {}, config.curriculum, ledger).take(
+            ledger.num_groups(), 2 if version else 4, version
+        )
+        known = ledger.num_groups()
+        await dispatcher.join("a")
+        dispatcher.book.add_credits("a", 100, is_first=True)
+        leases = [m.lease for _, m in await dispatcher.grants() if isinstance(m, Grant)]
+        asked = "SELECT environment, task, seed FROM groups WHERE purpose = 'training' ORDER BY id"
+        new = [TaskReference(environment=e, task=t, seed=s) for e, t, s in ledger.rows(asked)[known:]]
+        assert new == expected
+        await dispatcher.submit(
+            [
+                ("a", making.trajectory(reward=float(x.identity.member), version=version).model_copy(
+                    update={"identity": x.identity, "task": x.task}))
+                for x in leases
+            ]
+        )  # fmt: skip
+        groups = await dispatcher.take_batch()
+        await dispatcher.consumed(version + 1, groups, max_staleness=0, num_tokens=1)
+        values = dispatcher.tally.flush([])
+        assert sum(values[f"curriculum/{pool}/groups"] for pool in POOLS) == pytest.approx(1)
+        assert sum(values[f"curriculum/{pool}/tasks"] for pool in POOLS) == pytest.approx(1)
+        assert all(is_known(name) for name in values)
+        ledger.open_groups(
+            TASKS[:3], purpose="evaluation", label=f"step {version}", horizon=5, size=1, version=version
+        )
+        dispatcher.close()
+        ledger.close()
 
 
 def test_environments_of_a_mixture_take_turns_whatever_their_pools_are(ledger: Ledger) -> None:
