@@ -180,9 +180,11 @@ async def _dpo(options: argparse.Namespace, config: RunConfig, view: View) -> No
 
 
 def _report(command: str, folder: RunDirectory, product: Path) -> None:
-    """The newest numbers, and where the model is."""
-    row = json.loads(curve_of(folder, command).read_text().splitlines()[-1])
-    shown = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", "margin", "accuracy") if name in row)
+    """The newest numbers, where there are any, and where the model is."""
+    curve = curve_of(folder, command)
+    row = json.loads(curve.read_text().splitlines()[-1]) if curve.exists() else {}
+    shown = [f"{name} {row[name]:.4f}" for name in ("loss", "margin", "accuracy") if name in row]
     if command == "dpo":
         print(f"pronghorn: dpo: {json.loads((folder.path / 'dpo.json').read_text())['found']}")
-    print(f"pronghorn: {command}: {row['step']} steps, {shown}: {product}")
+    told = f": {row['step']} steps, {', '.join(shown)}" if row else ""
+    print(f"pronghorn: {command}{told}: {product}")

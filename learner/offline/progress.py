@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +84,12 @@ def opened(
     ranks = Ranks(trainer)
     try:
         yield ranks
-    finally:
-        ranks.stop()
+    except BaseException:
+        # The other ranks may be gone; the first error is the one to tell.
+        with suppress(RuntimeError):
+            ranks.stop()
+        raise
+    ranks.stop()
 
 
 def resume(ranks: Ranks, course: Course) -> int:
