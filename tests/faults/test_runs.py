@@ -91,13 +91,23 @@ async def trained(folder: Path, steps: int, number: int) -> int:
     """Start the run, or start it again, and let it train to step `steps`; the horizon that it began with."""
     wire = MemoryWire(BUS)
     bus = MemoryActorBus(BUS, f"actor-{number}", "run", wire=wire)
-    async with (
-        opened(
-            config(folder, steps), lambda store: MemoryLearnerBus(BUS, "run", store, wire=wire)
-        ) as learner,
-        background(answer(bus)),
-    ):
+
+    def listening(store: WeightStore) -> MemoryLearnerBus:
+        return MemoryLearnerBus(BUS, "run", store, wire=wire)
+
+    async with opened(config(folder, steps), listening) as learner, background(answer(bus)):
+        horizon = learner._parts.dispatcher.horizon
         assert await learner.run()
+    return horizon
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that was stopped after each of `ENDS`."""
+
+    folder: RunDirectory
+    horizons: list[int]
+    """Which one each start began with."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +119,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     run.tasks.write_text(
         json.dumps({name: [task.model_dump() for task in listed] for name, listed in tasks.items()})
     )
-    return Resumed(run, [asyncio.run(trained(folder, *reversed(start))) for start in enumerate(ENDS)])
+    return Resumed(run, [asyncio.run(trained(folder, steps, number)) for number, steps in enumerate(ENDS)])
 
 
 @pytest.fixture
