@@ -6,16 +6,12 @@ from pydantic import AfterValidator, ConfigDict, FailFast, Field, field_validato
 
 from common.action_format import ActionFormat
 from common.config import Section
+from envhub.sendable import sendable
 from envhub.task import Split
 
 _MAX_SEED = 2**63 - 1
 _MAX_NUMBER = 2**31 - 1
 _MAX_FIELDS = 64
-
-
-def whole_text(text: str) -> str:
-    """The text; half a surrogate pair, which no wire carries, becomes a question mark."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Sent(Section):
@@ -54,7 +50,7 @@ class StepBody(Sent):
 
     index: int = Field(ge=0, le=1_000_000_000, examples=[0])
     """The turn, from 0; the same turn again is answered from memory and not played twice."""
-    action: Annotated[str, AfterValidator(whole_text)] = Field(examples=["get 2 oak logs"])
+    action: Annotated[str, AfterValidator(sendable)] = Field(examples=["get 2 oak logs"])
     """An action, already read from the policy's text; any other text gets an observation that says so.
 
     In the call formats it is a call as JSON, in both of them.

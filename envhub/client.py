@@ -13,6 +13,7 @@ from common.trajectory import TaskReference
 from envhub.answers import EnvironmentInfo
 from envhub.environment import StepResult
 from envhub.hub import HubSession, references
+from envhub.sendable import sendable
 from envhub.session import Opening
 from envhub.task import Task
 from envhub.transport import Transport, reason
@@ -47,8 +48,7 @@ class RemoteSession:
 
     def body(self, action: str) -> dict[str, Any]:
         """What the next turn is sent as; the same until it has been heard."""
-        # Half a surrogate pair is no text and cannot be sent.
-        return {"index": self._index, "action": action.encode("utf-8", "replace").decode()}
+        return {"index": self._index, "action": sendable(action)}
 
     def heard(self, answer: Any) -> StepResult:
         """The result that the hub answered; the turn has been played."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import cache
 
 from common.errors import ConfigurationError, PreflightError
-from envhub.adapters.target import one_line
 from envhub.environment import Environment
+from envhub.sendable import one_line
 
 _ENVIRONMENTS = {
     "alfworld": "envhub.envs.alfworld.environment:AlfWorld",
@@ -91,5 +91,5 @@ def _found(place: str) -> Callable[..., Environment]:
     try:
         found: Callable[..., Environment] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise PreflightError(f"environment {place}: cannot be imported: {error}") from error
+        raise PreflightError(one_line(f"environment {place}: cannot be imported: {error}")) from error
     return found

@@ -1,4 +1,7 @@
-"""Rewards of any scale, paid so that they sum to at most 1 over an episode."""
+"""Rewards of any scale, paid so that they sum to at most 1 over an episode; and what is told of success."""
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class Credit:
@@ -16,7 +19,9 @@ class Credit:
         return reward
 
 
-def clean(text: str, limit: int = 0) -> str:
-    """The text as UTF-8 can carry it, cut to `limit` characters; 0 cuts nothing."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole[:limit] if limit else whole
+def told_success(about: Mapping[str, Any]) -> bool | None:
+    """What an environment itself says about success beside its observation; None when it says nothing."""
+    for key in ("is_success", "success"):
+        if key in about:
+            return bool(about[key])
+    return None

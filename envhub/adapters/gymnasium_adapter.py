@@ -14,33 +14,30 @@ import re
 from types import ModuleType
 from typing import Any
 
-from envhub.adapters.credit import Credit, clean
+from envhub.adapters.credit import told_success
+from envhub.adapters.foreign import DEFAULT_HORIZON, ForeignEpisode, SeededEnvironment
 from envhub.adapters.gymnasium_spaces import Actions, actions_of, is_readable, plain, written
-from envhub.adapters.seeds import seed_of, seed_task, seed_tasks
+from envhub.adapters.seeds import seed_of
 from envhub.adapters.target import Target
-from envhub.environment import Environment, Episode, StepResult, prompt_words
+from envhub.environment import StepResult
 from envhub.functions import Functions
 from envhub.instructions import instructions
-from envhub.task import Split, Task
+from envhub.sendable import sendable
 
-DEFAULT_HORIZON = 50
-"""Turns for an environment that declares no limit of its own."""
 MAX_RULES = 6000
 _LEFT_OUT = ("arguments", "information", "references", "version history", "vectorized", "credits")
 _SECTION = re.compile(r"^ *#+ +(?=\S)", re.MULTILINE)
 
 
-class GymnasiumAdapter(Environment):
-    """One Gymnasium environment; its tasks are reset seeds and the session's seed is not used.
+class GymnasiumAdapter(SeededEnvironment):
+    """One Gymnasium environment.
 
     ConfigurationError, with the nearest ids, when there is no such environment or it is not one of text;
     PreflightError when a package is missing.
     """
 
-    has_expert = False
-
     def __init__(self, target: str) -> None:
-        self._target = Target("gymnasium", target)
+        super().__init__(Target("gymnasium", target))
         self._gymnasium = self._target.module("gymnasium")
         self._arguments = dict(self._target.arguments)
         self._names = str(self._arguments.pop("names", "")).split()
@@ -57,11 +54,6 @@ class GymnasiumAdapter(Environment):
         )
 
     @property
-    def name(self) -> str:
-        """As it was asked for."""
-        return self._target.name
-
-    @property
     def horizon(self) -> int:
         """Its registered limit of steps."""
         return getattr(self._spec, "max_episode_steps", None) or DEFAULT_HORIZON
@@ -70,14 +62,6 @@ class GymnasiumAdapter(Environment):
     def functions(self) -> Functions:
         """Its action space."""
         return self._actions.functions
-
-    def tasks(self, split: Split) -> tuple[Task, ...]:
-        """Reset seeds: 1000 to train, 200 to test."""
-        return seed_tasks(split)
-
-    def task(self, name: str) -> Task:
-        """By name, `seed-000123`."""
-        return seed_task(self.name, name)
 
     def reset(self, task: str, seed: int) -> "GymnasiumEpisode":
         """A new environment, reset with the task's own seed."""
@@ -90,10 +74,6 @@ class GymnasiumAdapter(Environment):
     def instructions(self, action_format: str) -> str:
         """What the environment's own documentation says about playing it."""
         return instructions(self._rules, self.functions, action_format)
-
-    def vocabulary(self) -> tuple[str, ...]:
-        """The words of its instructions; what it observes is its own."""
-        return tuple(sorted(prompt_words(self)))
 
     def _found(self) -> tuple[Any, Any]:
         """Its specification when it is registered, else its class."""
@@ -162,11 +142,11 @@ class GymnasiumAdapter(Environment):
         return actions, renders
 
 
-class GymnasiumEpisode(Episode):
+class GymnasiumEpisode(ForeignEpisode):
     """One run of a Gymnasium environment, which it owns and closes.
 
     Success is what `info` says, else a return that reaches the registered threshold, else an end whose last
-    reward is positive. What the environment raises goes on to the caller.
+    reward is positive.
     """
 
     def __init__(
@@ -178,12 +158,10 @@ class GymnasiumEpisode(Episode):
         threshold: float | None,
         ends_well: bool,
     ) -> None:
+        super().__init__()
         self._env, self._seed, self._actions = env, seed, actions
         self._shows_rendering = shows_rendering
         self._threshold, self._ends_well = threshold, ends_well
-        self._credit = Credit()
-        self._num_turns = 0
-        self._over: StepResult | None = None
         try:
             observed, self._info = env.reset(seed=seed)
             self._observation = self._shown(observed)
@@ -191,34 +169,24 @@ class GymnasiumEpisode(Episode):
             env.close()
             raise
 
-    @property
-    def observation(self) -> str:
-        """What was shown last."""
-        return self._observation
-
-    def step(self, action: str) -> StepResult:
-        """One step of the environment, unless the text is none of its actions."""
-        if self._over is not None:
-            return self._over
-        meant = self._actions.read(clean(action).strip())
+    def _play(self, text: str) -> StepResult | None:
+        meant = self._actions.read(text)
         if meant is None:
-            self._observation = self._actions.refusal
-            return StepResult(observation=self._observation, score=self._credit.score, is_malformed=True)
+            return None
         observed, raw, terminated, truncated, self._info = self._env.step(meant)
-        self._num_turns += 1
-        self._observation = self._shown(observed)
         is_success = self._is_success(float(raw), bool(terminated))
-        result = StepResult(
-            observation=self._observation,
+        return StepResult(
+            observation=self._shown(observed),
             reward=self._credit.earn(float(raw), is_success=is_success),
             is_terminated=bool(terminated),
             is_truncated=bool(truncated) and not terminated,
             is_success=is_success,
             score=self._credit.score,
         )
-        if result.is_over:
-            self._over = result.model_copy(update={"reward": 0.0})
-        return result
+
+    @property
+    def _refusal(self) -> str:
+        return self._actions.refusal
 
     def actions(self) -> tuple[str, ...]:
         """Every action that the environment's `action_mask` allows, where actions can be listed."""
@@ -226,7 +194,7 @@ class GymnasiumEpisode(Episode):
 
     def detail(self) -> dict[str, Any]:
         """Seed, turns and the raw return so far."""
-        return {"seed": self._seed, "turns": self._num_turns, "score": self._credit.score}
+        return {"seed": self._seed, **super().detail()}
 
     def close(self) -> None:
         """Close the environment."""
@@ -234,14 +202,13 @@ class GymnasiumEpisode(Episode):
 
     def _shown(self, observed: Any) -> str:
         if not self._shows_rendering:
-            return clean(written(observed))
+            return sendable(written(observed))
         rendered = self._env.render()
-        return clean(plain(rendered if isinstance(rendered, str) else "".join(rendered)))
+        return sendable(plain(rendered if isinstance(rendered, str) else "".join(rendered)))
 
     def _is_success(self, raw: float, terminated: bool) -> bool:
-        for key in ("is_success", "success"):
-            if key in self._info:
-                return bool(self._info[key])
+        if (told := told_success(self._info)) is not None:
+            return told
         if not terminated or self._ends_well:
             return terminated
         score = self._credit.score + raw
@@ -262,6 +229,4 @@ def _rules(env: Any) -> str:
     """The documentation of the environment's class without what concerns its callers."""
     parts = _SECTION.split(inspect.cleandoc(type(env.unwrapped).__doc__ or ""))
     kept = [part.strip() for part in parts if not part.lower().startswith(_LEFT_OUT)]
-    return (
-        clean("\n\n".join(part for part in kept if part), MAX_RULES) or "Reach the goal of the environment."
-    )
+    return sendable("\n\n".join(filter(None, kept)))[:MAX_RULES] or "Reach the goal of the environment."

@@ -5,7 +5,8 @@
                                                         a class; needs the package `openenv-core` or `openenv`
 
 Arguments after `?` go to the class; ours are `horizon=30`, `success=terminated` (to end the episode is to
-succeed) and `action=package.module:Class` (the action's class, where the environment does not tell).
+succeed), `action=package.module:Class` (the action's class, where the environment does not tell) and
+`deadline_s=25` (for the answer of a server).
 """
 
 import difflib
@@ -16,45 +17,40 @@ from typing import Any, cast, get_type_hints
 from pydantic import BaseModel
 
 from common.errors import EnvironmentFault
-from envhub.adapters.credit import Credit, clean
+from envhub.adapters.credit import told_success
+from envhub.adapters.foreign import DEADLINE_S, DEFAULT_HORIZON, ForeignEpisode, SeededEnvironment
 from envhub.adapters.openenv_actions import OpenEnvActions, shown
 from envhub.adapters.openenv_links import Answer, ClassLink, Link, ServerLink
-from envhub.adapters.seeds import seed_of, seed_task, seed_tasks
+from envhub.adapters.seeds import seed_of
 from envhub.adapters.target import Target
-from envhub.environment import Environment, Episode, StepResult, prompt_words
+from envhub.environment import StepResult
 from envhub.functions import Functions
 from envhub.instructions import instructions
-from envhub.task import Split, Task
+from envhub.sendable import sendable
 
-DEFAULT_HORIZON = 50
 MAX_RULES = 4000
 _PACKAGE = "openenv-core"
 
 
-class OpenEnvAdapter(Environment):
-    """One OpenEnv environment; its tasks are reset seeds and the session's seed is not used.
+class OpenEnvAdapter(SeededEnvironment):
+    """One OpenEnv environment.
 
     ConfigurationError when there is no such class; PreflightError when a package is missing or no server
     answers.
     """
 
-    has_expert = False
-
     def __init__(self, target: str) -> None:
-        self._target = Target("openenv", target)
+        super().__init__(Target("openenv", target))
         self._arguments = dict(self._target.arguments)
         self._horizon = self._target.number("horizon", DEFAULT_HORIZON)
-        self._arguments.pop("horizon", None)
+        self._deadline_s = self._target.number("deadline_s", DEADLINE_S)
+        for ours in ("horizon", "deadline_s"):
+            self._arguments.pop(ours, None)
         self._ends_well = self._arguments.pop("success", "reward") == "terminated"
         is_server = self._target.what.startswith(("http://", "https://"))
         rules, self._open, self._actions = self._server() if is_server else self._class()
-        self._rules = clean(inspect.cleandoc(rules), MAX_RULES) or "Reach the goal of the environment."
+        self._rules = sendable(inspect.cleandoc(rules))[:MAX_RULES] or "Reach the goal of the environment."
         self.source = f"OpenEnv, {self._target.what.rpartition(':')[0]}, under its own licence"
-
-    @property
-    def name(self) -> str:
-        """As it was asked for."""
-        return self._target.name
 
     @property
     def horizon(self) -> int:
@@ -66,14 +62,6 @@ class OpenEnvAdapter(Environment):
         """Its action's fields, or its tools."""
         return self._actions.functions
 
-    def tasks(self, split: Split) -> tuple[Task, ...]:
-        """Reset seeds: 1000 to train, 200 to test."""
-        return seed_tasks(split)
-
-    def task(self, name: str) -> Task:
-        """By name, `seed-000123`."""
-        return seed_task(self.name, name)
-
     def reset(self, task: str, seed: int) -> "OpenEnvEpisode":
         """An environment or a server's session of its own, reset with the task's seed."""
         number = seed_of(self.name, task)
@@ -83,13 +71,9 @@ class OpenEnvAdapter(Environment):
         """What the environment says about itself."""
         return instructions(self._rules, self.functions, action_format)
 
-    def vocabulary(self) -> tuple[str, ...]:
-        """The words of its instructions; what it observes is its own."""
-        return tuple(sorted(prompt_words(self)))
-
     def _server(self) -> tuple[str, Callable[[], Link], OpenEnvActions]:
         url = self._target.what.rstrip("/")
-        link = ServerLink(url)
+        link = ServerLink(url, self._deadline_s)
         try:
             schema, about = link.describe("/schema").get("action"), link.describe("/metadata")
             if not isinstance(schema, dict):
@@ -99,7 +83,8 @@ class OpenEnvAdapter(Environment):
             raise self._target.unavailable(f"no OpenEnv server answers there: {fault}") from fault
         finally:
             link.close()
-        return str(about.get("description") or ""), lambda: ServerLink(url), OpenEnvActions(schema, tools)
+        rules = str(about.get("description") or "")
+        return rules, lambda: ServerLink(url, self._deadline_s), OpenEnvActions(schema, tools)
 
     def _class(self) -> tuple[str, Callable[[], Link], OpenEnvActions]:
         core = self._target.module("openenv.core.env_server", _PACKAGE)
@@ -142,65 +127,51 @@ class OpenEnvAdapter(Environment):
         )
 
 
-class OpenEnvEpisode(Episode):
+class OpenEnvEpisode(ForeignEpisode):
     """One session of an OpenEnv environment, which it owns and closes.
 
-    Success is what `metadata` says, else an end whose last reward is positive. What the environment raises
-    goes on to the caller.
+    Success is what `metadata` says, else an end whose last reward is positive.
     """
 
     def __init__(self, link: Link, task: str, seed: int, actions: OpenEnvActions, ends_well: bool) -> None:
+        super().__init__()
         self._link, self._seed, self._actions, self._ends_well = link, seed, actions, ends_well
-        self._credit = Credit()
-        self._num_turns = 0
-        self._over: StepResult | None = None
         try:
-            self._observation = clean(shown(link.reset(seed, task).observation))
+            self._observation = sendable(shown(link.reset(seed, task).observation))
         except BaseException:
             link.close()
             raise
 
-    @property
-    def observation(self) -> str:
-        """What was shown last."""
-        return self._observation
-
-    def step(self, action: str) -> StepResult:
-        """One step, unless the text is no action or the environment's own schema refuses it."""
-        if self._over is not None:
-            return self._over
-        meant = self._actions.read(clean(action).strip())
+    def _play(self, text: str) -> StepResult | None:
+        """None also when the environment's own schema refuses the action."""
+        meant = self._actions.read(text)
         answer = None if meant is None else self._link.step(meant)
         if answer is None:
-            self._observation = self._actions.refusal
-            return StepResult(observation=self._observation, score=self._credit.score, is_malformed=True)
-        self._num_turns += 1
-        self._observation = clean(shown(answer.observation))
+            return None
         is_success = self._is_success(answer)
-        result = StepResult(
-            observation=self._observation,
+        return StepResult(
+            observation=sendable(shown(answer.observation)),
             reward=self._credit.earn(answer.reward or 0.0, is_success=is_success),
             is_terminated=answer.done,
             is_success=is_success,
             score=self._credit.score,
         )
-        if answer.done:
-            self._over = result.model_copy(update={"reward": 0.0})
-        return result
+
+    @property
+    def _refusal(self) -> str:
+        return self._actions.refusal
 
     def detail(self) -> dict[str, Any]:
         """Seed, turns and the raw return so far."""
-        return {"seed": self._seed, "turns": self._num_turns, "score": self._credit.score}
+        return {"seed": self._seed, **super().detail()}
 
     def close(self) -> None:
         """Close the session."""
         self._link.close()
 
     def _is_success(self, answer: Answer) -> bool:
-        about = answer.observation.get("metadata") or {}
-        for key in ("is_success", "success"):
-            if key in about:
-                return bool(about[key])
+        if (told := told_success(answer.observation.get("metadata") or {})) is not None:
+            return told
         return answer.done and (self._ends_well or (answer.reward or 0.0) > 0)
 
 

@@ -9,6 +9,7 @@ Both are synchronous; what is asynchronous behind them runs in an event loop of 
 ends.
 """
 
+import asyncio
 import inspect
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
@@ -21,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from common.errors import EnvironmentFault
 from envhub.adapters.openenv_actions import Payload
 from envhub.adapters.private_loop import PrivateLoop
-from envhub.adapters.target import one_line
+from envhub.sendable import one_line
 
-DEADLINE_S = 60.0
-"""Of every wait for a server."""
+CLOSE_DEADLINE_S = 2.0
+"""For a server to take its leave."""
 T = TypeVar("T")
 
 
@@ -104,10 +105,12 @@ class ClassLink:
 
 
 class ServerLink:
-    """A session of a running OpenEnv server, over its WebSocket; EnvironmentFault when the server fails."""
+    """A session of a running OpenEnv server, over its WebSocket; EnvironmentFault when the server fails,
+    or has not answered a call within `deadline_s`.
+    """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, deadline_s: float) -> None:
+        self._url, self._deadline_s = url, deadline_s
         self._loop = PrivateLoop()
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
@@ -136,13 +139,19 @@ class ServerLink:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return self._loop.run(work)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return self._loop.run(self._in_time(work))
+        except TimeoutError:
+            raise EnvironmentFault(f"{self._url}: no answer within {self._deadline_s:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise EnvironmentFault(one_line(f"{self._url}: {type(error).__name__}: {error}")) from error
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        async with asyncio.timeout(self._deadline_s):
+            return await work
 
     async def _get(self, path: str) -> dict[str, Any]:
         http = self._session()
-        async with http.get(self._url + path, timeout=aiohttp.ClientTimeout(DEADLINE_S)) as reply:
+        async with http.get(self._url + path) as reply:
             reply.raise_for_status()
             found = await reply.json()
             if not isinstance(found, dict):
@@ -153,7 +162,7 @@ class ServerLink:
         if self._socket is None:
             self._socket = await self._session().ws_connect(self._url + "/ws", max_msg_size=64 * 2**20)
         await self._socket.send_json({"type": kind, "data": data})
-        message = await self._socket.receive(timeout=DEADLINE_S)
+        message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             raise EnvironmentFault(f"{self._url}: the server ended the session: {message.type.name}")
         reply = _Reply.model_validate_json(message.data)
@@ -168,8 +177,9 @@ class ServerLink:
         """Of a connection that is gone nothing is to be given back but our end."""
         if self._socket is not None and not self._socket.closed:
             with suppress(aiohttp.ClientError, OSError):
-                await self._socket.send_json({"type": "close"})
-            await self._socket.close()
+                async with asyncio.timeout(CLOSE_DEADLINE_S):
+                    await self._socket.send_json({"type": "close"})
+                    await self._socket.close()
         if self._http is not None:
             await self._http.close()
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from common.errors import PreflightError
-from envhub.adapters.target import one_line
 from envhub.environment import unknown_task
+from envhub.sendable import one_line
 from envhub.task import Split, Task
 
 MAX_LISTED = 1200

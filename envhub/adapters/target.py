@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from common.errors import ConfigurationError, PreflightError
-from envhub.adapters.credit import clean
+from envhub.sendable import one_line
 
 MAX_NUMBER = 10**9
 N = TypeVar("N", int, float)
@@ -84,11 +84,6 @@ class Target:
         except ImportError as error:
             wanted = package or name.partition(".")[0].replace("_", "-")
             raise self.unavailable(f"{name} cannot be imported ({error}): pip install {wanted!r}") from error
-
-
-def one_line(text: str) -> str:
-    """The text of an error, which may have several lines and any length, for one line."""
-    return clean(" ".join(text.split()), 600)
 
 
 def _value(text: str) -> Any:

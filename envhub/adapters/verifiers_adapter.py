@@ -3,7 +3,8 @@
     verifiers:my_taskset                        an installed module that exports a Taskset, and its Env if any
     verifiers:my_taskset?split=easy&horizon=20  with arguments for the taskset's configuration
 
-Ours are `horizon=50`, `env=ID` (an Env of another module) and `success_at=1.0` (the score of a success).
+Ours are `horizon=50`, `env=ID` (an Env of another module), `success_at=1.0` (the score of a success) and
+`deadline_s=25` (for the environment to speak or to end).
 """
 
 import difflib
@@ -13,23 +14,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.errors import PreflightError
-from envhub.adapters.credit import clean
+from envhub.adapters.foreign import DEADLINE_S, DEFAULT_HORIZON, ForeignEnvironment
 from envhub.adapters.rows import Rows
 from envhub.adapters.target import Target
 from envhub.adapters.verifiers_episode import VerifiersEpisode
-from envhub.environment import Environment, prompt_words
 from envhub.functions import Function, Functions, Parameter
 from envhub.instructions import instructions
+from envhub.sendable import sendable
 from envhub.task import Split, Task
 
-DEFAULT_HORIZON = 50
 _RULES = "Answer every message; it is an environment that speaks."
 _FUNCTIONS = Functions(
     Function("act", "{action}", "say this", (Parameter("action", "string", "your message, on one line"),))
 )
 
 
-class VerifiersAdapter(Environment):
+class VerifiersAdapter(ForeignEnvironment):
     """One environment of verifiers with one seat, no tools and no container; tasks are rows of its taskset.
 
     Its own limits, stops and rewards apply: what a seat's agent would say is the policy's action, and the
@@ -37,17 +37,17 @@ class VerifiersAdapter(Environment):
     environment that cannot be played so; PreflightError when a package is missing.
     """
 
-    has_expert = False
     functions = _FUNCTIONS
 
     def __init__(self, target: str) -> None:
-        self._target = Target("verifiers", target)
+        super().__init__(Target("verifiers", target))
         self._vf = self._target.module("verifiers.v1", "verifiers>=0.4")
         if not self._target.what:
             raise self._target.mistake("no taskset is named; write verifiers:TASKSET")
         self._horizon = self._target.number("horizon", DEFAULT_HORIZON)
         self._success_at = self._target.number("success_at", 1.0)
-        ours = ("horizon", "success_at")
+        self._deadline_s = self._target.number("deadline_s", DEADLINE_S)
+        ours = ("horizon", "success_at", "deadline_s")
         arguments = {key: value for key, value in self._target.arguments.items() if key not in ours}
         self._config = self._resolved(str(arguments.pop("env", "")), arguments)
         taskset = self._vf.load_taskset(self._config.taskset)
@@ -55,11 +55,6 @@ class VerifiersAdapter(Environment):
         self._rows: Rows[Any] = Rows(self.name, taskset)
         self._rules: str | None = None
         self.source = f"verifiers, taskset {self._target.what}, under its own licence"
-
-    @property
-    def name(self) -> str:
-        """As it was asked for."""
-        return self._target.name
 
     @property
     def horizon(self) -> int:
@@ -76,21 +71,18 @@ class VerifiersAdapter(Environment):
 
     def reset(self, task: str, seed: int) -> VerifiersEpisode:
         """A rollout of the row; what it draws at random is its own, so the session's seed is not used."""
+        row = self._rows.row(task).with_data()
         return VerifiersEpisode(
-            self._vf, self._config, self._rows.row(task).with_data(), self._system(), self._success_at
+            self._vf, self._config, row, self._system(), self._success_at, self._deadline_s
         )
 
     def instructions(self, action_format: str) -> str:
         """The system prompt of the first row; a row with another one shows it with its first observation."""
         return instructions(self._system() or _RULES, _FUNCTIONS, action_format)
 
-    def vocabulary(self) -> tuple[str, ...]:
-        """The words of its instructions; what it observes is its own."""
-        return tuple(sorted(prompt_words(self)))
-
     def _system(self) -> str:
         if self._rules is None:
-            self._rules = clean(self._rows.row("row-000000").data.system_prompt or "")
+            self._rules = sendable(self._rows.row("row-000000").data.system_prompt or "")
         return self._rules
 
     def _resolved(self, env: str, arguments: dict[str, Any]) -> Any:

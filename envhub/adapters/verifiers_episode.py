@@ -6,34 +6,34 @@ from types import ModuleType
 from typing import Any
 
 from common.errors import EnvironmentFault
-from envhub.adapters.credit import Credit, clean
+from envhub.adapters.foreign import ForeignEpisode
 from envhub.adapters.private_loop import PrivateLoop
-from envhub.environment import Episode, StepResult
-
-DEADLINE_S = 300.0
-"""For the environment to speak or to end after an action."""
-_REFUSAL = "Write a message."
+from envhub.environment import StepResult
+from envhub.sendable import sendable
 
 
-class VerifiersEpisode(Episode):
+class VerifiersEpisode(ForeignEpisode):
     """Plays until verifiers ends the rollout; its summed rewards are the score, clipped to 0..1 the reward.
 
-    EnvironmentFault when the rollout failed: an error of the environment is never a reward.
+    EnvironmentFault when the rollout failed: an error of the environment is never a reward; and when nothing
+    is heard for `deadline_s` after a reset or an action.
     """
 
-    def __init__(self, vf: ModuleType, config: Any, task: Any, system: str, success_at: float) -> None:
+    _refusal = "Write a message."
+
+    def __init__(
+        self, vf: ModuleType, config: Any, task: Any, system: str, success_at: float, deadline_s: float
+    ) -> None:
         # Found only where verifiers is.
         from envhub.adapters.verifiers_seat import MODEL, PolicySeat
 
+        super().__init__()
         self._vf, self._config, self._task = vf, config, task
-        self._system, self._success_at = system, success_at
+        self._system, self._success_at, self._deadline_s = system, success_at, deadline_s
         self._model, self._seat = MODEL, PolicySeat()
-        self._credit = Credit()
-        self._num_turns = 0
-        self._over: StepResult | None = None
         self._loop = PrivateLoop()
         try:
-            self._rollout: Future[Any] = self._loop.begin(self._play())
+            self._rollout: Future[Any] = self._loop.begin(self._roll_out())
             self._rollout.add_done_callback(lambda _: self._seat.heard.put(None))
             heard = self._heard()
             if heard is None:
@@ -43,36 +43,19 @@ class VerifiersEpisode(Episode):
             self._loop.close()
             raise
 
-    @property
-    def observation(self) -> str:
-        """What was shown last."""
-        return self._observation
-
-    def step(self, action: str) -> StepResult:
-        """Say it and wait for what the environment says, or for its end; nothing at all is malformed."""
-        if self._over is not None:
-            return self._over
-        text = clean(action).strip()
+    def _play(self, text: str) -> StepResult | None:
+        """Say it and wait for what the environment says, or for its end; nothing at all is no message."""
         if not text:
-            self._observation = _REFUSAL
-            return StepResult(observation=_REFUSAL, score=self._credit.score, is_malformed=True)
-        self._num_turns += 1
+            return None
         self._loop.run(self._seat.answer(text))
         heard = self._heard()
-        if heard is None:
-            return self._ended()
-        self._observation = heard
-        return StepResult(observation=heard)
-
-    def detail(self) -> dict[str, Any]:
-        """Turns, and the score once there is one."""
-        return {"turns": self._num_turns, "score": self._credit.score}
+        return self._ended() if heard is None else StepResult(observation=heard)
 
     def close(self) -> None:
         """Cancel the rollout and end its servers and its loop."""
         self._loop.close()
 
-    async def _play(self) -> Any:
+    async def _roll_out(self) -> Any:
         async with self._seat.serving() as url:
             environment = self._vf.load_environment(self._config)
             client = self._vf.EvalClientConfig(base_url=url, api_key_var="PRONGHORN_NO_KEY")
@@ -83,15 +66,15 @@ class VerifiersEpisode(Episode):
     def _heard(self) -> str | None:
         """What was said to the agent since it spoke last; None when the rollout is over."""
         try:
-            messages = self._seat.heard.get(timeout=DEADLINE_S)
+            messages = self._seat.heard.get(timeout=self._deadline_s)
         except Empty:
-            raise EnvironmentFault(f"the environment was silent for {DEADLINE_S:.0f} s") from None
+            raise EnvironmentFault(f"the environment was silent for {self._deadline_s:g} s") from None
         if messages is None:
             return None
         spoken = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         new = messages[spoken[-1] + 1 :] if spoken else messages
         texts = [_text(message["content"]) for message in new if _text(message["content"]) != self._system]
-        return clean("\n\n".join(texts))
+        return sendable("\n\n".join(texts))
 
     def _ended(self) -> StepResult:
         played = self._rollout.result()
@@ -102,17 +85,14 @@ class VerifiersEpisode(Episode):
         score = sum(trace.reward for trace in played.traces)
         is_success = score >= self._success_at
         is_truncated = any(trace.is_truncated for trace in played.traces)
-        self._observation = f"The episode is over; score {score:g}."
-        result = StepResult(
-            observation=self._observation,
+        return StepResult(
+            observation=f"The episode is over; score {score:g}.",
             reward=self._credit.earn(score, is_success=is_success),
             is_terminated=not is_truncated,
             is_truncated=is_truncated,
             is_success=is_success,
             score=score,
         )
-        self._over = result.model_copy(update={"reward": 0.0})
-        return result
 
 
 def _text(content: Any) -> str:

@@ -20,13 +20,15 @@ from envhub.agentgym.worlds import WORLDS, World, listed, unknown_world
 from envhub.environment import Environment, Episode, StepResult, out_of_range, unknown_task
 from envhub.functions import Functions
 from envhub.instructions import instructions
+from envhub.sendable import one_line, sendable
 from envhub.task import Split, Task
 
 _SPEC: Final = re.compile(r"([A-Za-z0-9_]{1,60})(?:\+([A-Za-z]{1,20}))?@(\S+)")
 _TASK: Final = re.compile(r"([a-z0-9_]+)_([0-9]{1,15})", re.IGNORECASE)
 _MAX_ECHO: Final = 200
 
-CLOSE_DEADLINE_S: Final = 5.0
+CLOSE_DEADLINE_S: Final = 2.0
+"""With a reset or step before it, still less than the hub waits for a worker."""
 
 
 class AgentGymBackend(Environment):
@@ -142,7 +144,7 @@ class RemoteEpisode(Episode):
         if self._last.is_over:
             return self._last.model_copy(update={"reward": 0.0})
         self._remote.start(self._deadline_s)
-        text = self._world.written(action.encode("utf-8", "replace").decode())
+        text = self._world.written(sendable(action))
         reply = self._checked(self._remote.post("step", {**self._own_id, "action": text}))
         if not isinstance(reply, Mapping):
             raise self._fault("the answer to a step is no object")
@@ -203,7 +205,7 @@ class RemoteEpisode(Episode):
         """The reply, unless it says that something went wrong; an array may say so in one of its objects."""
         for part in reply if isinstance(reply, list) else (reply,):
             if isinstance(part, Mapping) and part.get("error"):
-                raise self._fault(f"it answers an error: {_line(part['error'])}")
+                raise self._fault(f"it answers an error: {one_line(str(part['error']), _MAX_ECHO)}")
         return reply
 
     def _created(self, reply: Any) -> int:
@@ -238,8 +240,3 @@ class RemoteEpisode(Episode):
 
     def _fault(self, why: str) -> EnvironmentFault:
         return EnvironmentFault(f"AgentGym server {self._remote.place}: {why}")
-
-
-def _line(value: Any) -> str:
-    """What another server says went wrong, as a piece of one line."""
-    return " ".join(str(value).encode("utf-8", "replace").decode().split())[:_MAX_ECHO]

@@ -13,9 +13,11 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from common.errors import ConfigurationError, EnvironmentFault
+from envhub.sendable import one_line
 
 MAX_REPLY_BYTES: Final = 16 << 20
 _CHUNK: Final = 1 << 16
+_MAX_REASON: Final = 200
 
 
 class NoSuchPath(EnvironmentFault):
@@ -76,7 +78,8 @@ class Remote:
             raise EnvironmentFault(f"{what}: no answer within {self._limit_s:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise EnvironmentFault(f"{what}: {_reason(error)}") from error
+            why = one_line(f"{type(error).__name__}: {error}", _MAX_REASON)
+            raise EnvironmentFault(f"{what}: {why}") from error
         if status == 404:
             raise NoSuchPath(f"{what}: status 404")
         if status != 200:
@@ -125,7 +128,3 @@ class Remote:
         link = self._connection.sock
         if link is not None and select.select([link], [], [], 0)[0]:
             self.close()
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from envhub.refusal import HubRefusal
+from envhub.sendable import sendable
 
 _MAX_DIGITS = 16
 _MAX_INDEX = 2**31 - 1
@@ -51,7 +52,7 @@ def read_task(values: Mapping[str, Any], keys: tuple[str, ...], default: int | N
         if number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS:
             value = int(value)
         else:
-            return clean(value[:_MAX_NAME])
+            return sendable(value[:_MAX_NAME])
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INDEX:
         return value
     raise HubRefusal("bad_request", f"{keys[0]}: the index of a task is expected")
@@ -65,7 +66,9 @@ def read_first_task(values: Mapping[str, Any]) -> int | str:
     goal = values.get("goal")
     if values.get("commands"):
         raise HubRefusal("bad_request", "commands: recipes of one's own are not played here")
-    return clean("textcraft_" + "_".join(goal[:_MAX_NAME].split())) if isinstance(goal, str) and goal else 0
+    return (
+        sendable("textcraft_" + "_".join(goal[:_MAX_NAME].split())) if isinstance(goal, str) and goal else 0
+    )
 
 
 def read_action(values: Mapping[str, Any]) -> str:
@@ -73,12 +76,7 @@ def read_action(values: Mapping[str, Any]) -> str:
     action = values.get("action")
     if not isinstance(action, str):
         raise HubRefusal("bad_request", "action: a text is expected")
-    return clean(action)
-
-
-def clean(text: str) -> str:
-    """The text without halves of surrogate pairs, which JSON can carry and nothing else."""
-    return text.encode("utf-8", "replace").decode()
+    return sendable(action)
 
 
 def _first(values: Mapping[str, Any], keys: Iterable[str]) -> Any:

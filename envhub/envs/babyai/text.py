@@ -7,6 +7,7 @@ from typing import Final
 
 from envhub.envs.babyai.view import AGENT, Thing, View
 from envhub.functions import Function, Functions, Parameter
+from envhub.sendable import sendable
 
 _THING = Parameter("object", "string", "color and type, such as red ball or blue closed door")
 _DOOR = Parameter("door", "string", "color, state and door, such as blue closed door")
@@ -71,8 +72,7 @@ def read(text: str) -> str | None:
 
 def echo(text: str) -> str:
     """The text on one line, short, and such that it can be shown and sent."""
-    # Half a surrogate pair cannot be sent; everything else can.
-    return " ".join(text[: 4 * _MAX_ECHO].encode("utf-8", "replace").decode().split())[:_MAX_ECHO]
+    return " ".join(sendable(text[: 4 * _MAX_ECHO]).split())[:_MAX_ECHO]
 
 
 def describe(view: View) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from envhub.functions import Function, Functions, Parameter
+from envhub.sendable import sendable
 
 WORDS: Final = Path(__file__).with_name("words.txt")
 MAX_NUMBER: Final = 2000
@@ -75,7 +76,7 @@ _ALIASES: Final = (
 
 def cleaned(text: str) -> str:
     """On one line, and in what every socket can carry."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return " ".join(sendable(text).split())
 
 
 def canonical(action: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
+from envhub.sendable import sendable
 
 MAX_AMOUNT = 999
 """The most pieces of one item that `get` lets an inventory hold."""
@@ -34,8 +35,7 @@ def play(book: RecipeBook, inventory: Inventory, action: str, max_amount: int = 
     Never raises for what a policy wrote and never changes its arguments. A craft must name the amounts of
     one recipe exactly; the number before the output is not compared, the recipe's own is what is made.
     """
-    # Half a surrogate pair cannot be shown or sent; everything else can.
-    text = " ".join(action.encode("utf-8", "replace").decode().split()).lower()
+    text = " ".join(sendable(action).split()).lower()
     if text == "inventory":
         return Reply(describe(inventory), inventory)
     if match := _GET.fullmatch(text):

@@ -1,5 +1,6 @@
 """The least that verifiers calls an environment: rows with an answer, and a reward over the reply."""
 
+import asyncio
 from collections.abc import Iterator
 
 import verifiers.v1 as vf
@@ -18,6 +19,8 @@ class Asked(vf.Task[Question, vf.State, vf.TaskConfig]):
     async def names_it(self, trace: vf.Trace) -> float:
         if "break" in trace.last_reply:
             raise RuntimeError("the grader broke")
+        if "wait" in trace.last_reply:
+            await asyncio.Event().wait()
         return float(self.data.answer in trace.last_reply)
 
     @vf.reward(weight=0.5)

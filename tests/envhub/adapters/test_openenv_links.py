@@ -1,6 +1,8 @@
 """A server that is none, or ends in the middle: a fault of one line, and nothing stays open."""
 
+import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -9,15 +11,15 @@ from aiohttp import web
 
 from common.errors import EnvironmentFault, PreflightError
 from envhub import registry
-from envhub.adapters.openenv_links import ServerLink
+from envhub.adapters.openenv_links import CLOSE_DEADLINE_S, ServerLink
 from envhub.adapters.private_loop import PrivateLoop
 
-ENDS = "ends"
+ENDS, SILENT = "ends", "silent"
 Serve = Callable[..., str]
 
 
 def application(frame: str, schema: Any) -> web.Application:
-    """It answers each frame with `frame`, or ends the connection."""
+    """It answers each frame with `frame`, not at all, or ends the connection."""
 
     async def play(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -25,6 +27,8 @@ def application(frame: str, schema: Any) -> web.Application:
         async for _ in socket:
             if frame == ENDS:
                 break
+            if frame == SILENT:
+                await asyncio.get_running_loop().create_future()
             await socket.send_str(frame)
         await socket.close()
         return socket
@@ -66,13 +70,22 @@ def serve() -> Iterator[Serve]:
 def test_a_server_that_answers_otherwise_is_a_fault_of_one_line(serve: Serve, frame: str) -> None:
     url = serve(frame)
     threads = threading.active_count()
-    link = ServerLink(url)
+    link = ServerLink(url, 5.0)
     for play in (lambda: link.reset(1, "seed-000001"), lambda: link.step({"message": "hello"})):
         with pytest.raises(EnvironmentFault) as fault:
             play()
         assert len(str(fault.value).splitlines()) == 1
     link.close()
     assert threading.active_count() == threads
+
+
+def test_a_server_that_is_silent_is_a_fault_and_hung_up_on_in_time(serve: Serve) -> None:
+    link = ServerLink(serve(SILENT), 0.2)
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFault, match=r"no answer within 0\.2 s"):
+        link.step({"message": "hello"})
+    link.close()
+    assert time.monotonic() - began < 0.2 + CLOSE_DEADLINE_S + 1.0
 
 
 TOOLS = {"action": {"properties": {"tool_name": {"type": "string"}}}}

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import ConfigurationError
-from envhub.adapters.target import Target, one_line
+from envhub.adapters.target import Target
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,3 @@ def test_nesting_without_end_is_only_text() -> None:
 def test_a_mistake_is_one_line() -> None:
     assert "a b" in str(Target("gymnasium", "A\nB").mistake("a\n  b"))
     assert len(str(Target("gymnasium", "A\nB" * 999).mistake("a\n" * 9999)).splitlines()) == 1
-    assert one_line(" a\r\nb\u2028c \ud800") == "a b c ?"

@@ -123,6 +123,13 @@ def test_a_broken_grader_is_a_fault_and_no_reward() -> None:
     episode.close()
 
 
+def test_an_environment_that_is_silent_is_a_fault_in_time() -> None:
+    episode = registry.environment("verifiers:capitals?deadline_s=1").reset("row-000001", 0)
+    with pytest.raises(EnvironmentFault, match="silent for 1 s"):
+        episode.step("wait")
+    episode.close()
+
+
 def test_text_of_any_kind_is_a_message_and_nothing_is_malformed() -> None:
     capitals = registry.environment("verifiers:capitals")
     for text in ("\ud800 Paris", "x" * 100_000, "\x00", "{}"):
