@@ -27,7 +27,7 @@ def write_demonstrations(
 
     With probability `wander` a turn is not the expert's but any that is hinted at, chosen by the task's seed;
     the expert goes on from wherever that led. Such turns are part of the row like all others: it is the
-    play of somebody who knows the way and is easily distracted. `react` rows carry the expert's thoughts.
+    play of somebody who knows the way and is easily distracted. All rows but `plain` ones carry thoughts.
     A task that wandering lost is played again without; one that is lost even then is left out, and told.
     EnvironmentFault when more than `MAX_LOST` of the tasks are lost: nothing is written.
     """

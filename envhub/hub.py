@@ -12,8 +12,10 @@ class HubSession(Protocol):
 
     session = await hub.create(task, "react")
     try:
-        while not result.is_terminated:
-            result = await session.step(text)
+        for _ in range(horizon):
+            result = await session.step(action)
+            if result.is_over:
+                break
     finally:
         await session.close()
     """

@@ -50,7 +50,7 @@ class BabyAI(Environment):
         """By name or AgentGym id."""
         found = levels.read(name)
         if found is None:
-            raise unknown_task(self.name, name, _EXAMPLE, self._near(name))
+            raise unknown_task(self.name, name, _EXAMPLE, self._near())
         return levels.task(*found)
 
     def indexed(self, index: int) -> Task:
@@ -78,5 +78,5 @@ class BabyAI(Environment):
         numbers = " ".join(map(str, range(_MAX_NUMBER + 1)))
         return tuple(sorted(prompt_words(self, [_TEMPLATES, numbers, *COLORS, *DOOR_STATES, *TYPES])))
 
-    def _near(self, name: str) -> tuple[str, ...]:
+    def _near(self) -> tuple[str, ...]:
         return tuple(levels.task_name(level, 0) for level in levels.known())
