@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from common.messages import Fault, Grant, Lease, Ready, Stop, Submit
 from common.metrics import read_metrics
 from common.run_directory import RunDirectory
 from common.trajectory import TaskReference, Trajectory
+from common.weights.store import WeightStore
 from learner.assembly import opened
 from learner.config import LearnerRoleConfig
 from learner.ledger import Ledger
