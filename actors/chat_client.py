@@ -195,15 +195,7 @@ def retry_after_s(header: str, now: Callable[[], float] = time.time) -> float:
 
 def _read(answer: Any, usage: Usage) -> Answer:
     """The message of an answer; _Again when it has none: a proxy or a broken server spoke."""
-    used = answer.get("usage") if isinstance(answer, dict) else None
-    counts = [used.get(name) if isinstance(used, dict) else None for name in _COUNTS]
-    if all(isinstance(count, int) and count >= 0 for count in counts):
-        usage.prompt_tokens += counts[0]
-        usage.completion_tokens += counts[1]
-        num_tokens = counts[0] + counts[1]
-    else:
-        usage.num_uncounted += 1
-        num_tokens = 0
+    num_tokens = _count(answer.get("usage") if isinstance(answer, dict) else None, usage)
     try:
         choice = answer["choices"][0]
         text, reason = choice["message"].get("content") or "", choice.get("finish_reason")
@@ -216,4 +208,13 @@ def _read(answer: Any, usage: Usage) -> Answer:
     return Answer(text, is_stopped=reason != "length", num_tokens=num_tokens)
 
 
-_COUNTS = ("prompt_tokens", "completion_tokens")
+def _count(used: Any, usage: Usage) -> int:
+    """Add what the server says that it counted; the tokens of the conversation, 0 when it does not say."""
+    counts = used if isinstance(used, dict) else {}
+    read, written = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+        usage.num_uncounted += 1
+        return 0
+    usage.prompt_tokens += read
+    usage.completion_tokens += written
+    return read + written

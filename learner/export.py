@@ -20,7 +20,6 @@ from learner.checkpoint import load_checkpoint
 from learner.config import LearnerConfig
 from learner.dtypes import DTYPES
 from learner.model_folder import write_model_folder
-from learner.ranks import Ranks, open_trainer
 
 
 class ExportSection(Section):
@@ -68,6 +67,8 @@ def export(config: ExportConfig) -> int:
 
 def _merge(config: ExportConfig, like: Path, source: Path, target: Path) -> None:
     """The way of a run's last step: the trainer knows which adapter belongs to which weight."""
+    from learner.ranks import Ranks, open_trainer  # seconds of import that whole weights need not pay
+
     if not source.is_dir():
         raise ConfigurationError(f"{source}: holds adapters alone; give a checkpoint")
     checkpoint = load_checkpoint(source)
