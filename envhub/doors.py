@@ -13,11 +13,8 @@ from aiohttp.typedefs import Middleware
 from common.errors import ConfigurationError
 from envhub.endpoints import OPEN_PATHS
 from envhub.metrics import HubMetrics
-from envhub.refusal import Code, HubRefusal
+from envhub.refusal import RETRY_AFTER_S, Code, HubRefusal
 from envhub.wire import answer
-
-RETRY_AFTER_S = 1
-MAX_MESSAGE = 300
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -130,7 +127,7 @@ def _given_token(header: str) -> bytes:
 
 def _response(request: web.Request, refusal: HubRefusal, status: int, metrics: HubMetrics) -> web.Response:
     metrics.refused(refusal.code)
-    body = {"error": {"code": refusal.code, "message": refusal.message[:MAX_MESSAGE]}}
+    body = {"error": {"code": refusal.code, "message": refusal.told}}
     response = answer(request, body, status)
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -26,6 +26,11 @@ Code = Literal[
     "no_worker",
 ]
 
+MAX_MESSAGE: Final = 300
+"""Characters of a message as clients are told it."""
+RETRY_AFTER_S: Final = 1
+"""What 503 tells them to wait."""
+
 STATUS: Final[dict[str, int]] = {
     "bad_request": 400,
     "unauthorized": 401,
@@ -57,6 +62,11 @@ class HubRefusal(PronghornError):  # noqa: N818 - an answer, not an error
         super().__init__(message)
         self.code: Code = code
         self.message = message
+
+    @property
+    def told(self) -> str:
+        """The message for clients, on one line: an environment's own may have any form and length."""
+        return " ".join(self.message.split())[:MAX_MESSAGE]
 
     @property
     def status(self) -> int:

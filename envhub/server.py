@@ -147,7 +147,7 @@ class HubServer:
         if not isinstance(outcome, HubRefusal):
             return {"session": session, **outcome}
         self.metrics.refused(outcome.code)
-        return {"session": session, "error": {"code": outcome.code, "message": outcome.message}}
+        return {"session": session, "error": {"code": outcome.code, "message": outcome.told}}
 
     async def _observation(self, request: web.Request) -> web.Response:
         return await self._ask(request, "observation")

@@ -82,10 +82,11 @@ class SessionTable(Catalogue):
 
     async def open(self, task: TaskReference, action_format: str, owner: str = "") -> dict[str, Any]:
         """A new session under an unguessable id, with its instructions, observation and horizon."""
-        if self.is_draining:
-            raise HubRefusal("hub_draining", "the hub is shutting down and opens no sessions")
+        self._check_open()
         pool = self._pool(task.environment)
         worker = await pool.least_loaded()
+        # The first workers take a while.
+        self._check_open()
         self._check_room(pool)
         identity = secrets.token_urlsafe(16)
         worker.sessions.add(identity)
@@ -138,12 +139,12 @@ class SessionTable(Catalogue):
                     entry = self._entries.get(step.session)
                     if entry is None or not self._is_free(entry, owner):
                         play = self.step(step.session, step.turn, step.action, owner, step.is_text)
-                        tasks[place] = group.create_task(_outcome(play))
+                        tasks[place] = group.create_task(outcome(play))
                         continue
                     await entry.lock.acquire()
                     held.append(entry.lock)
                     turns[place] = self._sent(step, entry, began)
-                outcomes = {place: await _outcome(self._played(turn)) for place, turn in turns.items()}
+                outcomes = {place: await outcome(self._played(turn)) for place, turn in turns.items()}
             finally:
                 for turn in turns.values():
                     turn.answer.cancel()
@@ -236,6 +237,10 @@ class SessionTable(Catalogue):
             )
         return entry
 
+    def _check_open(self) -> None:
+        if self.is_draining:
+            raise HubRefusal("hub_draining", "the hub is shutting down and opens no sessions")
+
     def _check_room(self, pool: WorkerPool) -> None:
         own = pool.limits.max_sessions
         if own and pool.num_sessions >= own:
@@ -246,7 +251,7 @@ class SessionTable(Catalogue):
             )
 
 
-async def _outcome(play: Awaitable[dict[str, Any]]) -> Outcome:
+async def outcome(play: Awaitable[dict[str, Any]]) -> Outcome:
     """The result, or the refusal as a value."""
     try:
         return await play

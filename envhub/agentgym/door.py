@@ -23,10 +23,7 @@ from envhub.agentgym.dialects import dialect_of
 from envhub.agentgym.plays import Play, Plays, Sessions
 from envhub.agentgym.requests import read_action, read_first_task, read_id, read_task, read_values
 from envhub.agentgym.view import View
-from envhub.refusal import HubRefusal
-
-RETRY_AFTER_S: Final = 1
-MAX_MESSAGE: Final = 300
+from envhub.refusal import RETRY_AFTER_S, HubRefusal
 
 Owner = Callable[[web.Request], str]
 _POST_ONLY: Final = ("create", "reset", "step", "close")
@@ -190,8 +187,8 @@ def _operation_name(rest: str, environment: str, dialect: Dialect) -> str:
 
 def _mistake(operation: Operation, view: View, refusal: HubRefusal) -> Any:
     """The operation's own form, with the message where the text would be."""
-    message = refusal.message[:MAX_MESSAGE]
-    shown = replace(view, observation=message, opening=message, reward=0.0, error=message)
+    told = refusal.told
+    shown = replace(view, observation=told, opening=told, reward=0.0, error=told)
     return operation.answer(shown)
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.errors import PreflightError
+from common.errors import EnvironmentFault, PreflightError
 from envhub.environment import Environment, Episode, StepResult
 from envhub.functions import Function, Functions
 from envhub.task import Split, Task
@@ -78,6 +78,8 @@ class MisspeakingEpisode(Episode):
     def step(self, action: str) -> StepResult:
         if action == "leave a child":
             subprocess.Popen(["sleep", "300"], close_fds=False)
+        if action == "break":
+            raise EnvironmentFault("it broke\n" + "and broke " * 999)
         if action == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         said = {"half a pair": "cut \ud83d here", "too much": "x" * (65 << 20)}.get(action, action)

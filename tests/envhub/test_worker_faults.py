@@ -60,6 +60,18 @@ async def test_a_reader_that_raises_does_not_cost_the_episode() -> None:
         assert await stepped(browse, session, 0, "hello") == "hello"
 
 
+async def test_an_environments_own_words_are_told_on_one_short_line() -> None:
+    async with hub(environments=[SPEAKER]) as (_, browse):
+        one, other = await browse.open(**TASK), await browse.open(**TASK)
+        _, alone = await browse.step(one, 0, "break")
+        step = {"session": other, "index": 0, "action": "break"}
+        _, batch = await browse("POST", "/v1/step", {"steps": [step]})
+        told = alone["error"]["message"]
+        assert told.startswith("it broke and broke")
+        assert len(told) <= 300
+        assert batch["results"] == [{"session": other, **alone}]
+
+
 async def test_whoever_runs_the_hub_is_told_what_an_environment_raised(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -13,10 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.trajectory import TaskReference
 from envhub.frames import GREETING, PIECE_BYTES, Inbox, encode
 from envhub.refusal import HubRefusal
+from envhub.session_table import outcome
 from envhub.worker import SessionHost, serve
 from tests.envhub.test_server import hub
+
+NUMBER = {"environment": "guess_number", "task": "number-001"}
 
 
 @given(
@@ -119,6 +123,17 @@ async def test_a_worker_that_dies_under_a_batch_costs_its_sessions_and_holds_not
         alive = [s for s, outcome in zip(sessions, batch.result(), strict=True) if isinstance(outcome, dict)]
         for session in alive:
             assert (await browse.step(session, 1, "guess 2"))[0] == 200
+
+
+async def test_a_hub_that_begins_to_drain_while_a_session_waits_for_a_worker_does_not_open_it() -> None:
+    async with hub() as (server, _):
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(outcome(server.sessions.open(TaskReference(**NUMBER), "plain")))
+            await asyncio.sleep(0)
+            server.sessions.is_draining = True
+        assert isinstance(refusal := opening.result(), HubRefusal)
+        assert refusal.code == "hub_draining"
+        assert len(server.sessions) == 0
 
 
 async def test_a_batch_that_is_given_up_lets_its_sessions_go() -> None:
