@@ -52,7 +52,7 @@ STATUS: Final[dict[str, int]] = {
     "hub_draining": 503,
     "no_worker": 503,
 }
-"""410: the session is gone and will not come back; 503: try again later."""
+"""410: the session is gone and will not come back, unless it was only looked at; 503: try again later."""
 
 
 class HubRefusal(PronghornError):  # noqa: N818 - an answer, not an error

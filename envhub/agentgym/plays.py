@@ -206,7 +206,7 @@ class Plays:
 
     async def _asked(self, play: Play, asks: Iterable[str]) -> View:
         found = {}
-        with self._loss_noted(play):
+        with self._loss_noted(play, is_read=True):
             for what in asks:
                 found[what] = await self._sessions.ask(play.session, what, play.owner)
         return replace(play.view, **found)
@@ -223,10 +223,12 @@ class Plays:
             raise HubRefusal("unknown_session", _LOST if play.view.task else _NEVER_RESET)
 
     @contextmanager
-    def _loss_noted(self, play: Play) -> Iterator[None]:
+    def _loss_noted(self, play: Play, *, is_read: bool = False) -> Iterator[None]:
+        """An episode that only broke while it was read goes on."""
         try:
             yield
         except HubRefusal as refusal:
-            if refusal.status in _GONE_STATUS:
+            is_playable = is_read and refusal.code == "environment_fault"
+            if refusal.status in _GONE_STATUS and not is_playable:
                 play.session = ""
             raise

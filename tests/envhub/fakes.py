@@ -91,6 +91,9 @@ class MisspeakingEpisode(Episode):
     def render(self) -> str:
         raise ValueError("/secret/path")
 
+    def detail(self) -> dict[str, object]:
+        raise ValueError("/secret/path")
+
     def close(self) -> None:
         MisspeakingEpisode.closed += 1
         if mark := os.environ.get("CLOSED_MARK"):

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from common.trajectory import TaskReference
+from envhub.agentgym.door import mount
 from envhub.refusal import HubRefusal
 from envhub.session import Session
 from envhub.session_table import MAX_WAITING
@@ -58,6 +59,18 @@ async def test_a_reader_that_raises_does_not_cost_the_episode() -> None:
         path = f"/v1/sessions/{session}/render"
         assert await browse.refused(410, "GET", path) == "environment_fault"
         assert await stepped(browse, session, 0, "hello") == "hello"
+
+
+async def test_a_reader_that_raises_does_not_cost_the_episode_of_a_dialect_either() -> None:
+    async with hub(environments=[SPEAKER]) as (server, browse):
+        base = f"/{mount(SPEAKER)}"
+        identity = (await browse("POST", f"{base}/create"))[1]["id"]
+        await browse("POST", f"{base}/reset", {"id": identity, "data_idx": 0})
+        assert (await browse("GET", f"{base}/detail?id={identity}"))[1]["error"]
+        _, result = await browse("POST", f"{base}/step", {"id": identity, "action": "hello"})
+        assert result["observation"] == "hello"
+        await browse("POST", f"{base}/close", {"id": identity})
+        assert len(server.sessions) == 0
 
 
 async def test_an_environments_own_words_are_told_on_one_short_line() -> None:
