@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from common.config import load
 from common.errors import CheckpointError, ConfigurationError
 from common.model_config import LoraConfig, ModelConfig
 from learner import lora
-from learner.algorithm_config import LossConfig
+from learner.algorithm_config import CriticConfig, LossConfig
 from learner.batch import Batch
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
@@ -39,11 +40,12 @@ def device() -> Iterator[torch.device]:
         yield device
 
 
-def made(folder: Path, device: torch.device, config: LoraConfig = LORA, dtype: str = "float32") -> Trainer:
+def made(
+    folder: Path, device: torch.device, config: LoraConfig = LORA, dtype: str = "float32", **options: Any
+) -> Trainer:
     optimizer = LearnerConfig(learning_rate=1e-2, weight_decay=0.1)
-    return Trainer(
-        folder, objective(LossConfig()), TrainerOptions(optimizer, 100, dtype=dtype, lora=config), device
-    )
+    chosen = TrainerOptions(optimizer, 100, dtype=dtype, lora=config, **options)
+    return Trainer(folder, objective(LossConfig()), chosen, device)
 
 
 def batch(seed: int = 0) -> Batch:
@@ -160,6 +162,28 @@ def test_a_checkpoint_of_the_whole_model_is_refused(folder: Path, device: torch.
     state = made(folder, device, LoraConfig()).state()
     with pytest.raises(CheckpointError, match="another model"):
         made(folder, device).load_state(state, step=0, num_skipped=0)
+
+
+def test_recomputed_blocks_learn_the_same(folder: Path, device: torch.device) -> None:
+    plain = take(made(folder, device), 1, 2, 3)
+    np.testing.assert_allclose(
+        take(made(folder, device, gradient_checkpointing=True), 1, 2, 3), plain, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ["shared", "separate"])
+def test_a_critic_learns_beside_adapters(folder: Path, device: torch.device, kind: str) -> None:
+    critic = CriticConfig.model_validate({"kind": kind, "learning_rate": 1e-3})
+    trainer = made(folder, device, critic=critic)
+    before = trainer.state()
+    take(trainer, 1, 2)
+    adapters = set(made(folder, device).shapes)
+    assert {name for name in trainer.shapes if not name.startswith("critic.")} == adapters
+    assert trainer.shapes.keys() > adapters
+    assert dict(trainer.named_weights("float32")).keys() == adapters
+    trainer.load_state(before, step=0, num_skipped=0)
+    for name, tensor in trainer.state().weights.items():
+        torch.testing.assert_close(tensor, before.weights[name], atol=0, rtol=0)
 
 
 def test_adapters_begin_alike_for_one_seed_and_differently_for_another(folder: Path) -> None:
