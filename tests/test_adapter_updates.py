@@ -24,7 +24,8 @@ from learner.config import LearnerConfig
 from learner.packing import pack
 from learner.publisher import Publisher
 from learner.ranks import TrainerThread, open_trainer
-from tests.learner.torch_side import random_sequences, tiny_folder
+from tests.actors.engine import tiny
+from tests.learner.torch_side import random_sequences
 
 LORA = LoraConfig(rank=4, alpha=8.0)
 PROMPT = np.arange(2, 50, dtype=np.int32)
@@ -76,7 +77,7 @@ def sequence(said: Generation) -> TrainingSequence:
 
 @asynccontextmanager
 async def system(folder: Path, kind: str, dtype: str) -> AsyncIterator[System]:
-    model = tiny_folder(folder / "model")
+    model = tiny.folder(folder / "model")
     engine = make_engine(
         model, EngineConfig.model_validate({"kind": kind, "dtype": dtype, "max_model_len": 256}), LORA
     )
@@ -128,7 +129,7 @@ async def test_an_announcement_holds_the_adapter_alone_and_says_what_it_is(tmp_p
         manifest = await parts.publish(1)
     weights = (tmp_path / "model" / "model.safetensors").stat().st_size
     assert len(manifest.tensors) == 28
-    assert manifest.num_bytes < weights / 2  # of a model of 32 wide layers; of a real one far less
+    assert manifest.num_bytes < weights / 2  # of a model this small; of a real one far less
     entry = manifest.adapter
     assert entry is not None
     assert (entry.rank, entry.alpha) == (4, 8.0)
