@@ -16,7 +16,7 @@ MEANINGS: Final[dict[Code, str]] = {
     "wrong_index": "Another turn is next, or this one was played with another action.",
     "episode_over": "The episode has ended; only its last turn is still answered from memory.",
     "environment_unavailable": "What backs it is missing here; the message has the command that helps.",
-    "environment_fault": "The environment broke: no fault of the policy. A session that was begun or stepped is gone.",
+    "environment_fault": "The environment broke, no fault of the policy. What was begun or stepped is gone.",
     "worker_hung": "The session's worker did not answer in time and was replaced. The session is gone.",
     "worker_died": "The session's worker died and was replaced. The session is gone.",
     "worker_too_large": "The session's worker held too much memory and was replaced. The session is gone.",

@@ -1,5 +1,6 @@
 """What a task is: a frozen, portable name and what is known about it."""
 
+from hashlib import blake2b
 from typing import Literal, get_args
 
 from pydantic import Field
@@ -27,6 +28,11 @@ def select(tasks: tuple[Task, ...], depths: tuple[int, ...] = (), limit: int = 0
     """The first `limit` tasks of the given depths, in their frozen order; empty and 0 mean all."""
     chosen = tuple(task for task in tasks if not depths or task.depth in depths)
     return chosen[:limit] if limit else chosen
+
+
+def rank(world: str, name: str) -> str:
+    """Where something of a world stands in a frozen order by hash: the same everywhere, a fair mixture."""
+    return blake2b(f"{world}:{name}".encode(), digest_size=8).hexdigest()
 
 
 def checked_split(split: str) -> Split:

@@ -2,12 +2,13 @@
 
 from typing import Final
 
+from envhub.envs.babyai.text import FUNCTIONS as BABYAI
 from envhub.envs.maze.texts import FUNCTIONS as MAZE
 from envhub.envs.maze.texts import RULES as MAZE_RULES
 from envhub.envs.textcraft.texts import FUNCTIONS as TEXTCRAFT
 from envhub.functions import Function, Functions, Parameter
 
-__all__ = ["MAZE", "MAZE_RULES", "TEXTCRAFT"]
+__all__ = ["BABYAI", "MAZE", "MAZE_RULES", "TEXTCRAFT"]
 
 
 def _word(name: str, description: str = "") -> Parameter:
@@ -16,8 +17,6 @@ def _word(name: str, description: str = "") -> Parameter:
 
 _THING = _word("object", "a thing with its number, such as mug 1")
 _PLACE = _word("place", "a place with its number, such as cabinet 2")
-_LABEL = _word("object", "color and type, such as red ball")
-_DOOR = _word("door", "color, state and door, such as blue closed door")
 _NUMBER = Parameter("number", "integer", "its number")
 _OBJECT = _word("object", "the name of a thing in sight")
 
@@ -52,24 +51,6 @@ ALFWORLD: Final = Functions(
 BABYAI_RULES: Final = """You are in a building of square rooms and are given a goal in words.
 You see a part of the room ahead of you. Things have a color, a type and a number. You can carry one thing.
 The fewer moves, the higher the reward."""
-BABYAI: Final = Functions(
-    Function("turn_left", "turn left", "turn left on the spot"),
-    Function("turn_right", "turn right", "turn right on the spot"),
-    Function("move_forward", "move forward", "take one step ahead"),
-    Function("go_to", "go to {object} {number}", "walk up to a thing", (_LABEL, _NUMBER)),
-    Function("pickup", "pickup {object} {number}", "walk up to a thing and pick it up", (_LABEL, _NUMBER)),
-    Function("go_through", "go through {door} {number}", "walk through an open door", (_DOOR, _NUMBER)),
-    Function(
-        "toggle_and_go_through",
-        "toggle and go through {door} {number}",
-        "open a closed door, or a locked one whose key you carry, and walk through",
-        (_DOOR, _NUMBER),
-    ),
-    Function("toggle", "toggle", "open or close the door in front of you"),
-    Function("drop", "drop", "put down what you carry"),
-    Function("go_to_goal", "go to goal", "walk onto the goal"),
-    Function("check_available_actions", "check available actions", "list what you can do now"),
-)
 
 SCIWORLD_RULES: Final = """You are in a house with a laboratory and are given a task of school science.
 Focus only on what the task tells you to: a wrong focus ends it. A question about what you mean is answered

@@ -280,3 +280,12 @@ def test_a_file_that_is_no_text_is_a_clear_mistake(tmp_path: Path) -> None:
     for name in ("missing", "binary", ""):
         with pytest.raises(ConfigurationError, match="cannot be read as text"):
             MazeGrids(str(tmp_path / name))
+
+
+def test_nobody_is_told_whose_home_a_file_is_missing_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"^maze_grid:~/missing: .*: 'missing'$") as refused:
+        MazeGrids("~/missing")
+    assert str(tmp_path) not in str(refused.value)

@@ -80,7 +80,7 @@ def test_the_answers_for_all_words_at_once_are_the_marks_of_each(rules: Rules) -
 
 
 def test_by_lmrl_every_guess_is_compared_with_a_word_drawn_from_those_that_fit() -> None:
-    words = list(wordle().game_words)
+    words = list(shipped("lmrl").words)
     for number in range(200):
         episode, random = wordle().reset(f"lmrl-{number:06d}", 0), Random(number)
         guesses: list[tuple[str, str]] = []
@@ -236,15 +236,15 @@ def test_a_thought_tells_what_the_answers_say() -> None:
 
 def test_the_first_observation_lists_the_forty_words_but_not_the_many() -> None:
     few, many = (wordle().reset(name, 0).observation for name in ("lmrl-000000", "nyt-000000"))
-    assert ", ".join(map(spell, wordle().game_words)) in few
+    assert ", ".join(map(spell, shipped("lmrl").words)) in few
     assert "The list has 2280 English words. Any of them may be hidden, and no others may be guessed" in many
     assert "answered with invalid word and costs a try" in few
     assert "answered with Not in word list and costs no try" in many
 
 
 def test_all_words_still_fit_before_the_first_guess() -> None:
-    assert tuple(wordle().reset("lmrl-000000", 0).detail()["filtered_vocab"]) == wordle().game_words
-    assert len(wordle().game_words) == 40
+    assert tuple(wordle().reset("lmrl-000000", 0).detail()["filtered_vocab"]) == shipped("lmrl").words
+    assert len(shipped("lmrl").words) == 40
 
 
 def test_tasks_of_both_rules_are_mixed_and_no_name_tells_its_word() -> None:

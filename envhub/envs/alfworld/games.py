@@ -2,11 +2,10 @@
 
 import re
 from functools import cache
-from hashlib import blake2b
 
 from envhub.envs.alfworld import scenes
 from envhub.envs.alfworld.generator import KINDS, targets
-from envhub.task import Split, Task
+from envhub.task import Split, Task, rank
 
 NUM_TRAIN = 2420
 NUM_TEST = 200
@@ -56,15 +55,12 @@ def _listed(split: Split, count: int, first: int) -> list[Task]:
         for i in range(count // len(KINDS) + (index < count % len(KINDS))):
             name = f"{kind}-{rooms[i % len(rooms)]}-{first + i // len(rooms):04d}"
             found.append(Task(name=name, split=split, kind=kind))
-    return sorted(found, key=lambda one: _rank(one.name))
+    return sorted(found, key=lambda one: rank("alfworld", one.name))
 
 
 def _rooms(kind: str) -> list[str]:
     """The scenes where such tasks are possible, in an order by hash."""
     return sorted(
-        (name for name in scenes.names() if targets(kind, name)), key=lambda name: _rank(f"{kind}-{name}")
+        (name for name in scenes.names() if targets(kind, name)),
+        key=lambda name: rank("alfworld", f"{kind}-{name}"),
     )
-
-
-def _rank(name: str) -> str:
-    return blake2b(f"alfworld:{name}".encode(), digest_size=8).hexdigest()

@@ -7,8 +7,8 @@ from envhub.envs.babyai import text
 from envhub.envs.babyai.expert import Expert
 from envhub.envs.babyai.levels import kind
 from envhub.envs.babyai.macros import CHECK, possible
-from envhub.envs.babyai.picture import png
 from envhub.envs.babyai.world import World
+from envhub.png import png
 
 TILE: Final = 24
 """Pixels of a cell's side in a picture."""
@@ -72,7 +72,9 @@ class BabyAIEpisode(Episode):
 
     def picture(self) -> bytes:
         """The whole grid; what the agent sees is brighter."""
-        return png(self._world.level.get_frame(highlight=True, tile_size=TILE))
+        pixels = self._world.level.get_frame(highlight=True, tile_size=TILE)
+        height, width, _ = pixels.shape
+        return png(width, height, (row.tobytes() for row in pixels))
 
     def detail(self) -> dict[str, Any]:
         """Mission, level, seed, steps, what is carried and what is in sight."""

@@ -6,11 +6,10 @@ babyai_123                  AgentGym's data_idx: level 123 % 40 of its forty, se
 
 import re
 from functools import cache
-from hashlib import blake2b
 from importlib.resources import files
 from typing import Final
 
-from envhub.task import Split, Task
+from envhub.task import Split, Task, rank
 
 NUM_AGENTGYM_LEVELS: Final = 40
 MAX_SEEDS: Final = 100_000
@@ -67,8 +66,8 @@ def task(level: str, seed: int) -> Task:
 @cache
 def listed(split: Split) -> tuple[Task, ...]:
     """The tasks of a split ordered by hash, without those of `excluded`."""
-    found = (task(*one) for one in candidates(split))
-    return tuple(sorted((one for one in found if one.name not in excluded()), key=_rank))
+    found = (one for level, seed in candidates(split) if (one := task(level, seed)).name not in excluded())
+    return tuple(sorted(found, key=lambda one: rank("babyai", one.name)))
 
 
 def candidates(split: Split) -> tuple[tuple[str, int], ...]:
@@ -97,7 +96,3 @@ def excluded() -> frozenset[str]:
 def _lines(name: str) -> tuple[str, ...]:
     text = files("envhub.envs.babyai").joinpath(name).read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
-
-
-def _rank(one: Task) -> str:
-    return blake2b(f"babyai:{one.name}".encode(), digest_size=8).hexdigest()

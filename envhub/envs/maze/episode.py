@@ -4,7 +4,7 @@ from typing import Any
 
 from envhub.environment import Episode, ExpertMove, StepResult
 from envhub.envs.maze.grid import MOVES, Puzzle
-from envhub.envs.maze.picture import png
+from envhub.envs.maze.picture import drawn
 from envhub.envs.maze.texts import FAILURE, REFUSAL, SUCCESS, THOUGHT, describe, walls_around
 
 # As in the original's client, the direction alone will do.
@@ -65,7 +65,7 @@ class MazeEpisode(Episode):
 
     def picture(self) -> bytes:
         """The map as a PNG: walls dark, the goal green, the walker red."""
-        return png(self._puzzle.grid, self._puzzle.goal, self._cell)
+        return drawn(self._puzzle.grid, self._puzzle.goal, self._cell)
 
     def detail(self) -> dict[str, Any]:
         """Size, walls and turns; position and goal where the policy is told them too."""

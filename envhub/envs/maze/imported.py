@@ -19,6 +19,7 @@ from envhub.envs.maze.episode import MazeEpisode
 from envhub.envs.maze.grid import Cell, Grid, Puzzle, enough_turns
 from envhub.envs.maze.texts import FUNCTIONS, RULES, spoken
 from envhub.instructions import instructions
+from envhub.sendable import one_line
 from envhub.task import SPLITS, Split, Task, checked_split
 
 MAX_SIDE = 99
@@ -106,7 +107,8 @@ def _text(file: str) -> str:
             raise ConfigurationError(f"maze_grid:{file}: larger than {MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"maze_grid:{file}: cannot be read as text: {error}") from error
+        why = one_line(str(error))
+        raise ConfigurationError(f"maze_grid:{file}: cannot be read as text: {why}") from error
 
 
 def read_mazes(text: str) -> list[tuple[Grid, Cell, tuple[Cell, ...]]]:

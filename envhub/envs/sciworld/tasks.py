@@ -7,12 +7,11 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
-from envhub.task import Split, Task
+from envhub.task import Split, Task, rank
 
 TABLE: Final = Path(__file__).with_name("tasks.json")
 EXCLUDED: Final = frozenset({"5-1", "5-2", "9-1", "9-2", "9-3", "10-1", "10-2"})
@@ -62,9 +61,9 @@ def listed(split: Split) -> tuple[Task, ...]:
     for kind in kinds().values():
         if kind.is_listed and split != "unseen":
             chosen = range(kind.num_train) if split == "train" else range(kind.first_test, kind.end_test)
-            columns.append(sorted((kind.task(variation) for variation in chosen), key=_rank))
+            columns.append(sorted((kind.task(variation) for variation in chosen), key=_order))
     rounds = zip_longest(*columns)
-    return tuple(task for row in rounds for task in sorted(filter(None, row), key=_rank))
+    return tuple(task for row in rounds for task in sorted(filter(None, row), key=_order))
 
 
 def find(name: str) -> tuple[Kind, int] | None:
@@ -96,5 +95,5 @@ def num_indices() -> int:
     return sum(kind.num_variations for kind in kinds().values() if kind.is_listed)
 
 
-def _rank(task: Task) -> str:
-    return blake2b(f"sciworld:{task.name}".encode(), digest_size=8).hexdigest()
+def _order(task: Task) -> str:
+    return rank("sciworld", task.name)

@@ -5,7 +5,6 @@ made of oak and of iron can make one of jade. A quarter of the combinations is n
 """
 
 from functools import cache
-from hashlib import blake2b
 from random import Random
 from typing import Final
 
@@ -14,7 +13,7 @@ from envhub.environment import Environment, unknown_task
 from envhub.envs.textcraft.episode import CraftingEpisode, CraftingTask
 from envhub.envs.textcraft.recipes import Ingredient, Recipe, RecipeBook
 from envhub.envs.textcraft.texts import FUNCTIONS, SHORT_RULES, instructions, vocabulary
-from envhub.task import Split, Task
+from envhub.task import Split, Task, rank
 
 MATERIALS: Final = tuple(
     [
@@ -138,15 +137,11 @@ def _tasks() -> dict[str, Task]:
         by_depth.setdefault(depth, []).append(f"d{depth}-{item.replace(' ', '-')}")
     found: dict[str, Task] = {}
     for depth, names in by_depth.items():
-        names.sort(key=_rank)
+        names.sort(key=lambda name: rank("textcraft_workshop", name))
         num_test = round(TEST_SHARE * len(names))
         for index, name in enumerate(names):
             found[name] = Task(name=name, split="test" if index < num_test else "train", depth=depth)
-    return dict(sorted(found.items(), key=lambda entry: _rank(entry[0])))
-
-
-def _rank(name: str) -> str:
-    return blake2b(f"textcraft_workshop:{name}".encode(), digest_size=8).hexdigest()
+    return dict(sorted(found.items(), key=lambda entry: rank("textcraft_workshop", entry[0])))
 
 
 def _commands(name: str, goal: str, seed: int) -> tuple[Recipe, ...]:

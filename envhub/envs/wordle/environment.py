@@ -60,11 +60,6 @@ class Wordle(Environment):
         """`wordle`, or the scheme and the file."""
         return f"wordle_words:{self._file}" if self._file else "wordle"
 
-    @property
-    def game_words(self) -> tuple[str, ...]:
-        """The words of the rules `lmrl`: what AgentGym's `filtered_vocab` tells before the first reset."""
-        return self._lexicons["lmrl"].words
-
     def tasks(self, split: Split) -> tuple[Task, ...]:
         """Both rules mixed, in a frozen order by hash."""
         return () if split == "unseen" else _tasks(len(self._lexicons["nyt"].words), split)

@@ -2,12 +2,12 @@
 
 import re
 from functools import cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from common.errors import ConfigurationError, PreflightError
 from envhub.envs.wordle.engine import Lexicon, Rules
+from envhub.task import rank
 
 MAX_WORDS: Final = 5000
 """Of a person's file of words that may be hidden: the expert keeps a table of every pair, 25 MB at most."""
@@ -66,8 +66,4 @@ def read_words(file: Path, most: int = MAX_WORDS) -> tuple[str, ...]:
 
 def by_hash(words: tuple[str, ...]) -> tuple[int, ...]:
     """The indices of the words in a frozen order that tells nothing about them."""
-    return tuple(sorted(range(len(words)), key=lambda index: _rank(words[index])))
-
-
-def _rank(word: str) -> str:
-    return blake2b(f"wordle:nyt:{word}".encode(), digest_size=8).hexdigest()
+    return tuple(sorted(range(len(words)), key=lambda index: rank("wordle:nyt", words[index])))

@@ -10,8 +10,6 @@ from tests.envhub.agentgym.clients import CLIENTS, Client, ToolClient
 from tests.envhub.agentgym.serving import served, world
 
 OWN_DIALECT = ("textcraft", "maze", "wordle", "babyai", "sciworld", "alfworld")
-RAW_TEXT = ("tools", "searchqa", "webarena")
-"""Dialects whose clients send all that the policy wrote."""
 SOLVED: dict[str, tuple[int, ...]] = {
     "babyai": (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 18, 19),
     "sciworld": (0, 1),

@@ -16,7 +16,6 @@ from envhub.worker import SessionHost
 from tests.envhub.agentgym.faulty import SILENT, faulty
 
 STEP = {"observation": "It opens.", "reward": 0, "done": False}
-SITE = {"observation": "", "reward": 0, "terminated": False, "truncated": False}
 
 
 class HastyBackend(AgentGymBackend):
