@@ -127,8 +127,8 @@ def test_dpo_finds_its_pairs_in_what_was_explored(evolved: RunDirectory) -> None
     assert all(pair["chosen"]["episode_return"] > pair["rejected"].get("episode_return", 0) for pair in pairs)
 
 
-def test_sft_on_given_data_on_two_ranks_is_what_it_is_on_one(tmp_path: Path, evolved: RunDirectory) -> None:
-    """The parameters agree within 2e-4 after 10 steps of about 0.01 each."""
+def test_two_ranks_learn_what_one_learns(tmp_path: Path, evolved: RunDirectory) -> None:
+    """SFT on given data, then DPO: the parameters agree within 2e-4 after steps of about 0.01 each."""
     models = []
     for num_ranks in (1, 2):
         directory = tmp_path / str(num_ranks)
@@ -144,7 +144,29 @@ def test_sft_on_given_data_on_two_ranks_is_what_it_is_on_one(tmp_path: Path, evo
             "--learner.device=cpu",
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        models.append(load_file(directory / "offline" / "warm_start" / "model.safetensors"))
+        preferred = pronghorn(
+            directory,
+            "dpo",
+            f"--ledger={evolved.path / 'evol' / 'ledger.sqlite'}",
+            f"--learner.num_ranks={num_ranks}",
+            "--sft.num_demonstrations=0",
+            "--sft.steps=10",
+            "--sft.epsilon=1e-3",
+            "--learner.device=cpu",
+            "--dpo.learning_rate=1e-2",
+            "--dpo.epsilon=1e-3",
+            "--dpo.pairs_per_step=4",
+            "--dpo.epochs=1",
+        )
+        assert preferred.returncode == 0, preferred.stdout + preferred.stderr
+        folder = directory / "offline"
+        models.append(
+            {
+                f"{product}.{name}": weight
+                for product in ("warm_start", "dpo")
+                for name, weight in load_file(folder / product / "model.safetensors").items()
+            }
+        )
     for name, weight in models[0].items():
         torch.testing.assert_close(
             models[1][name], weight, atol=2e-4, rtol=0, msg=lambda m, n=name: f"{n}: {m}"
