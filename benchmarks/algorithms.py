@@ -11,7 +11,7 @@ seeds are finished; with exit code 1 when a run broke or a row did not end above
 
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from benchmarks.parts.algorithm_plot import draw
 from benchmarks.parts.algorithm_pool import Job, make_warm_start, run_all
 from benchmarks.parts.algorithm_rows import ALGORITHMS, FORCED, OFF_POLICY, Row, chosen
 from benchmarks.parts.algorithm_table import algorithm_table, insert, staleness_table
-from benchmarks.report import machine, parse
+from benchmarks.report import machine
 from common.errors import PronghornError
 from common.run_directory import write_json
 
@@ -75,19 +75,28 @@ def compare(rows: Sequence[Row], arguments: Namespace, extra: Sequence[str]) -> 
     return 1 if failed else 0
 
 
+def read_arguments() -> Namespace:
+    """The command line."""
+    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--offpolicy", action="store_true", help=f"two losses, their staleness forced to {FORCED}")
+    add("--only", nargs="+", default=[], metavar="NAME", help="these rows")
+    add("--seeds", type=int, default=3, help="runs of each row")
+    add("--jobs", type=int, default=os.cpu_count(), help="runs at a time, one on each core")
+    add("--work", type=Path, default=WORK, help="where runs are kept")
+    add("--out", type=Path, default=WORK / "results", help="where table, JSON and plot are written")
+    add("--page", type=Path, help="a page with marks; the table is put between them")
+    add("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE", help="for all runs")
+    arguments = parser.parse_args()
+    for name, most in (("seeds", 1000), ("jobs", os.cpu_count() or 1)):
+        if not 1 <= getattr(arguments, name) <= most:
+            parser.error(f"--{name} {getattr(arguments, name)}: allowed are 1 to {most}")
+    return arguments
+
+
 def main() -> int:
-    """Read the command line; overrides of the configuration may follow, for all runs."""
-    arguments = parse(
-        __doc__,
-        ("--offpolicy", {"action": "store_true", "help": f"staleness forced to {FORCED}"}),
-        ("--only", {"nargs": "+", "default": [], "metavar": "NAME", "help": "these rows"}),
-        ("--seeds", {"type": int, "default": 3, "help": "runs of each row"}),
-        ("--jobs", {"type": int, "default": os.cpu_count(), "help": "runs at a time, one on each core"}),
-        ("--work", {"type": Path, "default": WORK, "help": "where runs are kept"}),
-        ("--out", {"type": Path, "default": WORK / "results", "help": "table, JSON and plot"}),
-        ("--page", {"type": Path, "help": "a page with marks that the table is put between"}),
-        ("--set", {"nargs": "+", "default": [], "metavar": "SECTION.FIELD=VALUE", "help": "for all runs"}),
-    )
+    """Compare; the exit code."""
+    arguments = read_arguments()
     try:
         rows = chosen(OFF_POLICY if arguments.offpolicy else ALGORITHMS, arguments.only)
         return compare(rows, arguments, [f"--{change}" for change in arguments.set])

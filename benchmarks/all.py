@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "all", "report"}
+NOT_BENCHMARKS = {"__init__", "all", "report", "algorithms"}
+"""`algorithms` takes an hour and measures what is learnt, not how fast."""
 
 
 def names() -> list[str]:
-    """Every module of this folder that measures something, sorted."""
+    """Every module of this folder that measures how fast something is, sorted."""
     return sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in NOT_BENCHMARKS)
 
 

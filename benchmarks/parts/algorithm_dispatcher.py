@@ -21,9 +21,9 @@ class FullQueueDispatcher(Dispatcher):
     """
 
     def __init__(self, config: LearnerConfig, *parts: Any, **options: Any) -> None:
-        super().__init__(config, *parts, **options)
         if config.staleness.mode != "wait":
             raise ValueError(f"staleness.mode = {config.staleness.mode!r}: allowed is 'wait'")
+        super().__init__(config, *parts, **options)
         self._full = max_outstanding(config.staleness, config.groups_per_step)
         self._arrived = asyncio.Event()
 
