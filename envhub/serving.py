@@ -10,6 +10,7 @@ from aiohttp import web
 from common.aio import background
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
+from envhub.agentgym.door import mount
 from envhub.config import TOKEN_VARIABLE, HubConfig
 from envhub.doors import is_loopback_name
 from envhub.pools import worker_pools
@@ -55,7 +56,8 @@ async def serving(
 def served(config: HubConfig, played: Iterable[str] = ()) -> tuple[str, ...]:
     """The environments of the hub, in the order given.
 
-    ConfigurationError for one that does not exist, and for settings of one that is not served.
+    ConfigurationError for one that does not exist, for settings of one that is not served, and for two whose
+    names are the same path to AgentGym's clients.
     """
     for name in config.environments:
         if name not in config.backends:
@@ -67,6 +69,11 @@ def served(config: HubConfig, played: Iterable[str] = ()) -> tuple[str, ...]:
                 raise ConfigurationError(
                     f"hub.{field}: {name[:80]!r} is not served; there are {', '.join(found)}"
                 )
+    mounted: dict[str, str] = {}
+    for name in found:
+        other = mounted.setdefault(mount(name), name)
+        if other != name:
+            raise ConfigurationError(f"hub.environments: {other!r} and {name!r} are both /{mount(name)}")
     return found
 
 

@@ -8,7 +8,7 @@ import pytest
 from common.errors import ConfigurationError, PreflightError
 from envhub.config import HubConfig
 from envhub.serving import served, serving
-from tests.envhub.test_server import TASK, hub
+from tests.envhub.browser import TASK, hub
 
 HOARDER = "python:tests.envhub.fakes:HoardingEnvironment"
 MISSING = "python:tests.envhub.fakes:MissingEnvironment"
@@ -91,6 +91,14 @@ async def test_an_environment_that_is_not_served_does_not_exist() -> None:
         assert await browse.refused(404, "POST", "/v1/sessions", body) == "unknown_environment"
         body = {**TASK, "environment": "python:os:system"}
         assert await browse.refused(404, "POST", "/v1/sessions", body) == "unknown_environment"
+
+
+def test_two_names_that_agentgyms_clients_could_not_tell_apart_are_refused() -> None:
+    config = HubConfig(environments=("maze_grid:a.txt", "maze_grid:a-txt"))
+    with pytest.raises(
+        ConfigurationError, match=r"'maze_grid:a.txt' and 'maze_grid:a-txt' are both /maze_grid_a_txt"
+    ):
+        served(config)
 
 
 def test_what_is_served_is_what_was_named_and_what_is_played() -> None:

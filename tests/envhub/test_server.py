@@ -3,58 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 
 from common.errors import ConfigurationError, PreflightError
 from envhub.config import HubConfig
-from envhub.server import HubServer
 from envhub.serving import serving
-
-TASK = {"environment": "guess_number", "task": "number-001", "seed": 0, "action_format": "plain"}
-
-
-class Browser:
-    """Raw requests: status and JSON."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
-        self._http, self._url = http, url
-
-    async def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
-        async with self._http.request(method, self._url + path, json=body, **more) as response:
-            return response.status, await response.json(content_type=None)
-
-    async def text(self, path: str) -> str:
-        async with self._http.get(self._url + path) as response:
-            return await response.text()
-
-    async def refused(self, status: int, method: str, path: str, body: Any = None, **more: Any) -> str:
-        found, answer = await self(method, path, body, **more)
-        assert found == status, answer
-        assert set(answer["error"]) == {"code", "message"}
-        assert "\n" not in answer["error"]["message"]
-        return str(answer["error"]["code"])
-
-    async def open(self, **changes: Any) -> str:
-        status, answer = await self("POST", "/v1/sessions", {**TASK, **changes})
-        assert status == 200, answer
-        return str(answer["session"])
-
-    async def step(self, session: str, index: int, action: str) -> tuple[int, Any]:
-        return await self("POST", f"/v1/sessions/{session}/step", {"index": index, "action": action})
-
-
-@asynccontextmanager
-async def hub(
-    token: str = "", clock: Any = None, **settings: Any
-) -> AsyncIterator[tuple[HubServer, Browser]]:
-    more = {} if clock is None else {"clock": clock}
-    async with serving(HubConfig(**settings), token, **more) as server, aiohttp.ClientSession() as http:
-        yield server, Browser(http, server.url)
+from tests.envhub.browser import TASK, hub
 
 
 async def test_an_episode_is_played_from_creation_to_success() -> None:
@@ -243,23 +199,6 @@ async def test_a_draining_hub_opens_no_sessions_and_finishes_the_others() -> Non
         assert (await browse("GET", "/healthz"))[1]["status"] == "draining"
 
 
-async def test_with_a_token_nobody_enters_without_it() -> None:
-    async with hub(token="sesame") as (_, browse):
-        assert (await browse("GET", "/healthz"))[0] == 200
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "sesame\u00e9"}):
-            assert await browse.refused(401, "POST", "/v1/sessions", TASK, headers=headers) == "unauthorized"
-            assert await browse.refused(401, "GET", "/metrics", headers=headers) == "unauthorized"
-        status, _ = await browse("POST", "/v1/sessions", TASK, headers={"Authorization": "Bearer sesame"})
-        assert status == 200
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-async def test_beyond_this_machine_the_hub_needs_a_token(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="needs a token; set PRONGHORN_HUB_TOKEN"):
-        async with serving(HubConfig(host=host)):
-            pass
-
-
 async def test_a_taken_port_is_one_clear_line() -> None:
     async with hub() as (server, _):
         port = int(server.url.rpartition(":")[2])
@@ -279,43 +218,6 @@ async def test_metrics_count_sessions_steps_and_refusals() -> None:
         assert 'pronghorn_hub_refusals_total{code="unknown_session"} 1' in lines
         assert 'pronghorn_hub_step_seconds_bucket{environment="guess_number",le="+Inf"} 1' in lines
         assert 'pronghorn_hub_step_seconds_count{environment="guess_number"} 1' in lines
-
-
-async def test_sessions_belong_to_the_token_that_opened_them() -> None:
-    async with hub(token="sesame, tahini") as (_, browse):
-        mine = {"headers": {"Authorization": "Bearer sesame"}}
-        theirs = {"headers": {"Authorization": "Bearer tahini"}}
-        _, opening = await browse("POST", "/v1/sessions", TASK, **mine)
-        path = f"/v1/sessions/{opening['session']}"
-        turn = {"index": 0, "action": "guess 1"}
-        assert await browse.refused(404, "POST", f"{path}/step", turn, **theirs) == "unknown_session"
-        assert await browse.refused(404, "GET", f"{path}/render", **theirs) == "unknown_session"
-        assert await browse.refused(404, "DELETE", path, **theirs) == "unknown_session"
-        batch = {"steps": [{"session": opening["session"], **turn}]}
-        _, answer = await browse("POST", "/v1/step", batch, **theirs)
-        assert answer["results"][0]["error"]["code"] == "unknown_session"
-        assert (await browse("POST", f"{path}/step", turn, **mine))[0] == 200
-
-
-async def test_a_token_may_come_as_the_password_of_a_url() -> None:
-    async with hub(token="sesame") as (server, browse):
-        url = server.url.replace("http://", "http://anyone:sesame@")
-        async with browse._http.get(f"{url}/v1/environments/guess_number") as response:
-            assert response.status == 200
-        async with browse._http.post(f"{url}/guess_number/create") as response:
-            assert isinstance((await response.json())["id"], int)
-
-
-async def test_a_page_of_another_origin_cannot_play() -> None:
-    async with hub(cors_origins=["http://viewer.example"]) as (server, browse):
-        foreign = {"headers": {"Origin": "http://evil.example"}}
-        assert await browse.refused(403, "POST", "/v1/sessions", TASK, **foreign) == "foreign_origin"
-        assert await browse.refused(403, "POST", "/guess_number/create", **foreign) == "foreign_origin"
-        rebound = {"headers": {"Origin": "http://evil.example", "Host": "evil.example"}}
-        assert await browse.refused(403, "POST", "/v1/sessions", TASK, **rebound) == "foreign_origin"
-        for origin in (server.url, "http://viewer.example"):
-            status, _ = await browse("POST", "/v1/sessions", TASK, headers={"Origin": origin})
-            assert status == 200
 
 
 async def test_an_environment_speaks_its_dialect_below_its_name_and_on_a_port_of_its_own() -> None:

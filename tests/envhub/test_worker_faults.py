@@ -17,8 +17,8 @@ from envhub.agentgym.door import mount
 from envhub.refusal import HubRefusal
 from envhub.session import Session
 from envhub.session_table import MAX_WAITING
+from tests.envhub.browser import Browser, hub
 from tests.envhub.fakes import MisspeakingEnvironment, MisspeakingEpisode
-from tests.envhub.test_server import Browser, hub
 
 SPEAKER = "python:tests.envhub.fakes:MisspeakingEnvironment"
 TASK = {"environment": SPEAKER, "task": "hoard"}

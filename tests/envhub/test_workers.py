@@ -18,7 +18,7 @@ from envhub.frames import GREETING, PIECE_BYTES, Inbox, encode
 from envhub.refusal import HubRefusal
 from envhub.session_table import outcome
 from envhub.worker import SessionHost, serve
-from tests.envhub.test_server import hub
+from tests.envhub.browser import hub
 
 NUMBER = {"environment": "guess_number", "task": "number-001"}
 
