@@ -64,11 +64,6 @@ class Soak:
     num_killed: int
     seconds: float
 
-    @property
-    def num_cycles(self) -> int:
-        """Cycles that came to their end, whichever that was."""
-        return self.tally.cycles.total() - self.tally.refusals.total()
-
     def limits(self) -> dict[str, float]:
         """What each quantity may be at the end."""
         held = asdict(self.begin)
