@@ -30,8 +30,6 @@ from tests import making
 from tests.learner.random_groups import random_groups
 from tests.learner.torch_side import tiny_folder
 
-pytestmark = pytest.mark.slow
-
 BUS = BusConfig(heartbeat_s=60)
 TASKS = [TaskReference(environment="toy", task=f"task-{i}") for i in range(7)]
 HELDOUT = [TaskReference(environment="toy", task="heldout-0")]
