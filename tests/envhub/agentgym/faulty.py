@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from envhub.agentgym.backend import AgentGymBackend
+from envhub.environment import StepResult
 from tests.envhub.agentgym.serving import listening
 
 GOOD: Final[Mapping[str, Any]] = {
@@ -17,6 +19,7 @@ GOOD: Final[Mapping[str, Any]] = {
     "observation": "You see a door.",
     "close": True,
 }
+STEP: Final[Mapping[str, Any]] = GOOD["step"]
 SILENT: Final = object()
 """No answer at all."""
 
@@ -52,3 +55,21 @@ async def faulty(**wrong: Any) -> AsyncIterator[tuple[FaultyServer, str]]:
     application.router.add_route("*", "/{path:.*}", server.answer)
     async with listening(application) as url:
         yield server, url
+
+
+class HastyBackend(AgentGymBackend):
+    """Gives up soon."""
+
+    deadline_s = 0.2
+
+
+def begin_and_step(
+    spec: str, action: str = "open door", kind: type[AgentGymBackend] = AgentGymBackend
+) -> StepResult:
+    """One step of task 3, and goodbye."""
+    environment = kind(spec)
+    episode = environment.reset(environment.indexed(3).name, 0)
+    try:
+        return episode.step(action)
+    finally:
+        episode.close()
