@@ -72,7 +72,7 @@ class HubConfig(Section):
     ports: dict[str, Annotated[int, Field(ge=0, le=65535)]] = Field(default_factory=dict)
     """Environment -> a port of its own at whose root it speaks AgentGym's dialect."""
     dialects: dict[str, DialectName] = Field(default_factory=dict)
-    """Environment -> the AgentGym dialect, A, B, C or D, of it and its backend, where it is another one."""
+    """Environment -> the dialect, a letter or a name, of it and its backend, where it is another one."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use the AgentGym dialects; empty: none."""
     num_workers: int = Field(default=1, ge=1, le=256)

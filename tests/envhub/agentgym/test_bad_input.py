@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from envhub.agentgym.dialects import DIALECTS, A
 from envhub.agentgym.requests import read_id, read_task
+from envhub.envs.guess_number import GuessNumber
 from envhub.refusal import HubRefusal
 from tests.envhub.agentgym.clients import CLIENTS, Client, ToolClient, call
 from tests.envhub.agentgym.serving import Served, served
@@ -45,6 +48,9 @@ ODD_IDS: list[Any] = [0, 1, -1, 2**53, 10**30, "7", "abc", "", None, True, 1.5, 
 WRONG_TASKS: list[Any] = [100, -1, 2**62, 2**64, "no such task", "\ud800", [], 1.5, True]
 WRONG_ACTIONS: list[Any] = [None, 5, ["guess 3"], {}]
 
+ROOT = str(Path(__file__).parents[3])
+"""Where this repository lies: nobody is told."""
+
 every_dialect = pytest.mark.parametrize("dialect", KEYS)
 
 
@@ -72,7 +78,7 @@ class Mouth:
         assert status == 200, (path, status, answer)
         shown = json.dumps(answer)
         assert "Traceback" not in shown
-        assert "/work" not in shown
+        assert ROOT not in shown
         assert "Hidden" not in shown
         return answer
 
@@ -191,22 +197,10 @@ async def test_a_reset_that_names_a_task_plays_it_and_other_keys_are_ignored() -
         mouth = Mouth(hub, "A")
         client = await mouth.client()
         await mouth("POST", "reset", {"id": client.id, "data_idx": "number-007", "world_type": "Text"})
-        detail = await mouth("GET", f"detail?id={client.id}")
-        assert detail["done"] is False
-
-
-async def test_unknown_paths_and_wrong_methods_have_their_statuses() -> None:
-    async with speaking("A") as hub:
-        for method, path, wanted in (
-            ("GET", "nothing", 404),
-            ("GET", "create", 405),
-            ("GET", "step?id=1&action=x", 405),
-            ("GET", "", 200),
-            ("POST", "createEnv", 200),
-            ("POST", "/guess_number//create", 200),
-        ):
-            status, _ = await asyncio.to_thread(call, method, f"{hub.url}/guess_number/{path}")
-            assert status == wanted, path
+        hidden = re.search(r"Hidden: ([0-9]+)", GuessNumber().reset("number-007", 0).render())
+        assert hidden is not None
+        answer = await mouth("POST", "step", {"id": client.id, "action": f"guess {hidden[1]}"})
+        assert (answer["reward"], answer["done"]) == (1, True)
 
 
 @settings(max_examples=200, deadline=None)

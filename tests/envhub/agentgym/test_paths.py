@@ -80,6 +80,8 @@ async def test_unknown_paths_and_wrong_methods_have_their_statuses() -> None:
             ("GET", "create", 405),
             ("GET", "step?id=1&action=x", 405),
             ("GET", "", 200),
+            ("POST", "createEnv", 200),
+            ("POST", "/guess_number//create", 200),
         ):
             status, answer = await asyncio.to_thread(call, method, f"{hub.url}/guess_number/{path}")
             assert (status, "error" in answer) == (wanted, wanted != 200), path
