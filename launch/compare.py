@@ -87,6 +87,7 @@ def _measure(
     return {
         "first": sum(first) / len(keys),
         "second": sum(second) / len(keys),
+        "num_differing": sum(a != b for a, b in zip(first, second, strict=True)),
         **asdict(paired_bootstrap(first, second, seed=seed)),
     }
 
@@ -105,14 +106,17 @@ def print_comparison(
     """A table of the differences, and the conditions that were not the same."""
     shown = console or Console()
     table = Table(title=f"{second} against {first}", title_justify="left")
-    table.add_column("tasks", overflow="fold")
-    for column in ("n", "measure", "first", "second", "difference", "95 % interval", "p"):
+    table.add_column("tasks", overflow="fold", min_width=12)
+    for column in ("measure", "first", "second", "difference", "95 % interval", "p"):
         table.add_column(column, justify="right", no_wrap=True)
     for part, measures in values["differences"].items():
         for name, found in measures.items():
             if name != "num_tasks":
-                table.add_row(part, str(measures["num_tasks"]), name.replace("_at_", "@"), *_cells(found))
+                label = f"{part} ({measures['num_tasks']})"
+                table.add_row(label, name.replace("_at_", "@"), *_cells(found))
     shown.print(table)
+    if not values["differences"]["all"]["avg"]["num_differing"]:
+        shown.print("no task came out differently: how large a difference may be, this cannot say")
     for name, (was, now) in values["conditions"].items():
         if name != "model":
             shown.print(f"not alike: {name} = {json.dumps(was)} and {json.dumps(now)}", soft_wrap=True)

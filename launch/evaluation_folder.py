@@ -46,10 +46,10 @@ class Spent(Record):
 
 
 class EpisodeLine(Record):
-    """One episode that was played, or that broke after it had cost something."""
+    """One episode that was played, or that came to no end after it had cost something."""
 
     result: EpisodeResult | None = None
-    """None: it broke, and is played again."""
+    """None: it broke or was interrupted, and is played again."""
     fault: str = ""
     spent: Spent = Spent()
     turns: tuple[SpokenTurn, ...] = ()

@@ -78,16 +78,24 @@ async def _persistently(lease: Lease, player: Player, folder: EvaluationFolder) 
     for attempt in range(1, MAX_ATTEMPTS + 1):
         usage = Usage()
         try:
-            trajectory = await player(lease, usage)
+            trajectory = await _paid(lease, player, folder, usage)
         except (EnvironmentFault, EngineFault) as fault:
-            if usage.num_requests:
-                line = EpisodeLine(fault=str(fault), spent=Spent(**asdict(usage)))
-                await asyncio.to_thread(folder.append, line)
             if attempt == MAX_ATTEMPTS or isinstance(fault, EngineDead):
                 raise
         else:
             await asyncio.to_thread(folder.append, line_of(trajectory, lease.identity.member, usage))
             return
+
+
+async def _paid(lease: Lease, player: Player, folder: EvaluationFolder, usage: Usage) -> Trajectory:
+    """Play it; where it comes to no end, for whatever reason, what it has cost is kept."""
+    try:
+        return await player(lease, usage)
+    except BaseException as error:
+        if usage.num_requests:
+            fault = f"{type(error).__name__}: {error}"
+            folder.append(EpisodeLine(fault=fault, spent=Spent(**asdict(usage))))
+        raise
 
 
 def line_of(trajectory: Trajectory, sample: int, usage: Usage) -> EpisodeLine:

@@ -51,7 +51,7 @@ def write_results(
         "settings": settings,
         "summary": summarize(ordered),
         "cost": cost(folder, *prices),
-        "num_faults": sum(line.result is None for line in folder.lines),
+        "num_unfinished": sum(line.result is None for line in folder.lines),
         "versions": versions(),
         "config": config,
     }
@@ -61,7 +61,7 @@ def write_results(
 
 
 def cost(folder: EvaluationFolder, price_in: float, price_out: float) -> dict[str, Any]:
-    """Requests, tokens and money over all starts, episodes that broke included; prices per million tokens.
+    """Requests, tokens and money over all starts, of episodes that came to no end too; prices per million.
 
     `is_complete` is False when the server left tokens of an answer uncounted: the money is then too little.
     """

@@ -56,6 +56,14 @@ def test_an_evaluation_does_not_differ_from_itself(tmp_path: Path) -> None:
         assert (found["mean"], found["low"], found["high"], found["p_value"]) == (0, 0, 0, 1)
 
 
+def test_where_no_task_differs_the_interval_is_not_taken_for_certainty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = evaluation(tmp_path / "a", {f"t{i}": [False] for i in range(5)})
+    assert main(["compare", str(first), str(first)]) == 0
+    assert "no task came out differently" in capsys.readouterr().out
+
+
 def test_other_tasks_are_refused_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = evaluation(tmp_path / "a", {"t0": [True], "t1": [True], "t2": [False]})
     second = evaluation(tmp_path / "b", {"t0": [True], "t9": [True]})
