@@ -13,11 +13,13 @@ from envhub.task import Split, Task
 
 MAX_LISTED = 1200
 """Rows that the splits list; the others have names too."""
+MAX_NAMED = 100_000
+"""Rows that have names: whoever names one makes all before it be read and kept."""
 TEST_SHARE = 6
 """One row in so many is a test row."""
 
 R = TypeVar("R")
-_NAME = re.compile(r"row-([0-9]{6,9})")
+_NAME = re.compile(r"row-([0-9]{6})")
 
 
 class Rows(Generic[R]):
@@ -47,7 +49,7 @@ class Rows(Generic[R]):
     def _index(self, name: str) -> int:
         match = _NAME.fullmatch(name)
         index = int(match[1]) if match else -1
-        if index < 0 or _name(index) != name or not self._read_to(index):
+        if not 0 <= index < MAX_NAMED or _name(index) != name or not self._read_to(index):
             raise unknown_task(self._environment, name, _name(0))
         return index
 

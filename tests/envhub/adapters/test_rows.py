@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from common.errors import ConfigurationError, PreflightError
-from envhub.adapters.rows import MAX_LISTED, Rows
+from envhub.adapters.rows import MAX_LISTED, MAX_NAMED, Rows
 
 
 def test_an_endless_data_set_is_read_as_far_as_somebody_asks() -> None:
@@ -17,6 +17,16 @@ def test_an_endless_data_set_is_read_as_far_as_somebody_asks() -> None:
     listed = [task.name for split in ("train", "test", "unseen") for task in rows.tasks(split)]
     assert len(listed) == len(set(listed)) == MAX_LISTED == len(given)
     assert rows.row("row-001300") == 1300
+
+
+def test_no_name_makes_an_endless_data_set_be_read_for_ever() -> None:
+    given: list[int] = []
+    rows = Rows("endless", (given.append(number) or number for number in range(MAX_NAMED + 5)))
+    for name in (f"row-{MAX_NAMED:06d}", "row-999999999"):
+        with pytest.raises(ConfigurationError, match="no such task"):
+            rows.task(name)
+    assert given == []
+    assert rows.row(f"row-{MAX_NAMED - 1:06d}") == MAX_NAMED - 1
 
 
 def test_the_split_of_a_row_does_not_depend_on_how_many_there_are() -> None:
