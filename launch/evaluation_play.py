@@ -62,8 +62,10 @@ async def play_all(
         lease = Lease(
             identity=identity, task=play.task, horizon=horizon, sampling=sampling, purpose="evaluation"
         )
-        async with places:
-            await _persistently(lease, player, folder)
+        await places.acquire()
+        await _persistently(lease, player, folder)
+        # Not after a failure: nobody is to begin what will be cancelled.
+        places.release()
         advance()
 
     try:
