@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,19 @@ def begun(folder: Path, name: str) -> RunDirectory:
     return RunDirectory(target)
 
 
-def results(folder: Path, overrides: list[str]) -> dict[str, dict[str, Any]]:
+def results(folder: Path, objectives: Sequence[str], overrides: list[str]) -> dict[str, dict[str, Any]]:
     """The held-out result of every model, which is trained and played unless that was done before."""
     common = (str(CONFIG), f"--run.directory={folder}", *overrides)
     python("launch.cli", "sft", *common)
     files: dict[str, Path] = {}
-    for objective in OBJECTIVES:
+    for objective in objectives:
         evol = begun(folder, objective).path / "evol"
         python("launch.cli", "evol", *common, f"--run.name={objective}", f"--evol.objective={objective}")
         iterations = sorted(evol.glob("iteration-*"))
         files.setdefault("sft", iterations[0] / "heldout.json")
         files[f"evol_{objective}"] = iterations[-1] / "heldout.json"
     dpo = begun(folder, "dpo")
-    ledger = folder / OBJECTIVES[0] / "evol" / "ledger.sqlite"
+    ledger = folder / objectives[0] / "evol" / "ledger.sqlite"
     python("launch.cli", "dpo", *common, "--run.name=dpo", f"--ledger={ledger}")
     files["dpo"] = dpo.path / "heldout.json"
     if not files["dpo"].exists():
@@ -103,6 +104,10 @@ def main() -> None:
         __doc__,
         ("--keep", {"type": Path, "metavar": "FOLDER", "help": "keep the runs here, and go on from there"}),
         (
+            "--objectives",
+            {"nargs": "+", "choices": OBJECTIVES, "default": OBJECTIVES, "help": "of AgentEvol"},
+        ),
+        (
             "--set",
             {"action": "append", "default": [], "metavar": "section.field=value", "help": "of every run"},
         ),
@@ -110,7 +115,9 @@ def main() -> None:
     report = Report("offline")
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.keep or Path(scratch)).resolve()
-        add_figures(report, results(folder, [f"--{setting}" for setting in arguments.set]))
+        add_figures(
+            report, results(folder, arguments.objectives, [f"--{setting}" for setting in arguments.set])
+        )
     report.finish(arguments.json)
 
 
