@@ -30,6 +30,7 @@ def test_a_gain_on_every_task_holds_and_no_gain_at_all_is_zero() -> None:
     assert report.figures["offline_dpo_gain"].value == pytest.approx(0.5)
     assert report.figures["offline_dpo_gain_low"].holds
     assert report.figures["offline_evol_weighted_gain"].value == 0
+    assert not report.figures["offline_evol_weighted_gain_low"].holds
 
 
 def test_a_run_begins_with_what_the_warm_start_made_and_keeps_its_own(tmp_path: Any) -> None:
