@@ -31,7 +31,7 @@ BAD = [
     ("--learner.stepss=3", 2, "learner.stepss = 3: unknown key"),
     ("--learner.steps=many", 2, "learner.steps = 'many'"),
     ("--sampling.top_p=0.9", 2, "sampling.top_p = 0.9"),
-    ("--learner.group_size=1", 2, "group_size 1: grpo compares"),
+    ("--learner.group_size=1", 2, "group_size = 1: grpo compares"),
     ("--horizon.rounds=[]", 2, "rounds is empty"),
     ("--horizon.rounds=[8,4]", 2, "strictly rising"),
     ("--tasks.environment=texcraft", 2, "did you mean 'textcraft'"),

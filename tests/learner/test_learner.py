@@ -1,5 +1,6 @@
 """Where the learner's time goes: what a step's seconds hold, and what they leave out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -48,10 +49,13 @@ class TimedParts:
     async def mismatch(self, *_: object) -> float:
         return 0.0
 
-    async def step(self, batch: object, step: int, temperature: float) -> StepStatistics:
+    async def run(self, work: Callable[[Any], Any]) -> Any:
+        return work(self)
+
+    def step(self, batch: object, *, step: int, temperature: float) -> StepStatistics:
         self.clock.now += self.training_s
         values: dict[str, Any] = dict.fromkeys(StepStatistics.__dataclass_fields__, 0)
-        return StepStatistics(**values | {"step": step, "duration_s": self.training_s})
+        return StepStatistics(**values | {"step": step, "duration_s": self.training_s, "critic": {}})
 
     async def state(self) -> None:
         self.clock.now += self.checkpoint_s
