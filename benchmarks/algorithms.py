@@ -45,16 +45,17 @@ def panels(found: Sequence[Result], *, is_off_policy: bool) -> dict[str, list[tu
 
 
 def write(found: Sequence[Result], arguments: Namespace, name: str) -> None:
-    """Table, JSON and plot into `--out`, the table also into `--page`."""
+    """JSON and plot into `--out`, the table into `--page` when there is one, else beside them."""
     table = staleness_table(found) if arguments.offpolicy else algorithm_table(found)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{name}.md").write_text(f"{table}\n")
     rows = [result.values() for result in found]
     write_json(arguments.out / f"{name}.json", {"rows": rows, "machine": machine()})
     draw(arguments.out / f"{name}.svg", panels(found, is_off_policy=arguments.offpolicy))
     if arguments.page:
         insert(arguments.page, name, table)
-    print(f"\n{table}\n\npronghorn: {arguments.out / name}.md, .json and .svg are written")
+    else:
+        (arguments.out / f"{name}_table.md").write_text(f"{table}\n")
+    print(f"\n{table}\n\npronghorn: results are in {arguments.out / name}.json and .svg", flush=True)
 
 
 def compare(rows: Sequence[Row], arguments: Namespace, extra: Sequence[str]) -> int:
@@ -84,7 +85,7 @@ def read_arguments() -> Namespace:
     add("--seeds", type=int, default=3, help="runs of each row")
     add("--jobs", type=int, default=os.cpu_count(), help="runs at a time, one on each core")
     add("--work", type=Path, default=WORK, help="where runs are kept")
-    add("--out", type=Path, default=WORK / "results", help="where table, JSON and plot are written")
+    add("--out", type=Path, default=WORK / "results", help="where JSON and plot are written")
     add("--page", type=Path, help="a page with marks; the table is put between them")
     add("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE", help="for all runs")
     arguments = parser.parse_args()
