@@ -16,9 +16,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from actors.config import EngineConfig
+from actors.engine.model_folder import ModelFolder
+from actors.engine.vllm_options import arguments
 from common.config import Section
 from common.messages import Sampling
+from common.model_config import LoraConfig
 from learner.curriculum import POOLS
+from tests.learner.torch_side import tiny_folder
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors", "common", "envhub", "launch", "learner")
@@ -130,3 +135,11 @@ def test_every_setting_of_every_section_is_read_somewhere(tmp_path: Path) -> Non
     }
     settings = {(section, field) for section, fields in owned.items() for field in fields} - BY_NAME
     assert not {(s, f) for s, f in settings if not any(readers[c, f] for c in family[s])}
+
+
+def test_vllm_is_told_what_the_configuration_says(tmp_path: Path) -> None:
+    """AgentGym-RL leaves out `max_model_len` and `max_num_seqs`: prompts too long become empty actions."""
+    told = {"dtype": "bfloat16", "max_model_len": 96, "max_num_seqs": 3, "block_size": 16}
+    made = arguments(ModelFolder(tiny_folder(tmp_path)), EngineConfig.model_validate(told), LoraConfig())
+    assert {name: made[name] for name in told} == told
+    assert made["enforce_eager"] is True

@@ -17,6 +17,7 @@ import pytest
 from common.aio import background
 from common.bus.config import BusConfig
 from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
+from common.errors import PronghornError
 from common.messages import Fault, Grant, Lease, Ready, Stop, Submit
 from common.metrics import read_metrics
 from common.run_directory import RunDirectory
@@ -39,7 +40,8 @@ SCHEDULE = [2] * 4 + [4] * 4 + [6] * 2
 SILENT, FAULTED = 3, 5
 
 
-def config(folder: Path, steps: int) -> LearnerRoleConfig:
+def config(folder: Path, steps: int, max_logprob_mismatch: float = 1000) -> LearnerRoleConfig:
+    """The actor invents its logprobs, and the learner is told not to mind."""
     return LearnerRoleConfig.model_validate(
         {
             "run": {"name": "run", "directory": str(folder), "seed": 3},
@@ -53,7 +55,7 @@ def config(folder: Path, steps: int) -> LearnerRoleConfig:
                 "checkpoint_every": 1,
                 "keep_checkpoints": 1,
                 "device": "cpu",
-                "max_logprob_mismatch": 1000,
+                "max_logprob_mismatch": max_logprob_mismatch,
                 "loss": {"aggregation": "seq-mean-token-mean"},
             },
             "horizon": {"kind": "stepwise", "rounds": (2, 4, 6), "every": 4},
@@ -87,15 +89,15 @@ async def answer(bus: MemoryActorBus) -> None:
             await bus.send(Ready(credits=1))
 
 
-async def trained(folder: Path, steps: int, number: int) -> int:
-    """Start the run, or start it again, and let it train to step `steps`; the horizon that it began with."""
+async def trained(config: LearnerRoleConfig, number: int = 0) -> int:
+    """Start the run, or start it again, and let it train to its last step; the horizon that it began with."""
     wire = MemoryWire(BUS)
     bus = MemoryActorBus(BUS, f"actor-{number}", "run", wire=wire)
 
     def listening(store: WeightStore) -> MemoryLearnerBus:
         return MemoryLearnerBus(BUS, "run", store, wire=wire)
 
-    async with opened(config(folder, steps), listening) as learner, background(answer(bus)):
+    async with opened(config, listening) as learner, background(answer(bus)):
         horizon = learner._parts.dispatcher.horizon
         assert await learner.run()
     return horizon
@@ -110,16 +112,24 @@ class Resumed:
     """Which one each start began with."""
 
 
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
-    folder = tmp_path_factory.mktemp("runs")
+def begun(folder: Path) -> RunDirectory:
+    """What `pronghorn run` has made before the learner starts: the model and the lists of tasks."""
     run = RunDirectory(folder / "run")
     tiny_folder(run.model)
     tasks = {"train": TASKS, "heldout": HELDOUT}
     run.tasks.write_text(
         json.dumps({name: [task.model_dump() for task in listed] for name, listed in tasks.items()})
     )
-    return Resumed(run, [asyncio.run(trained(folder, steps, number)) for number, steps in enumerate(ENDS)])
+    return run
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    folder = tmp_path_factory.mktemp("runs")
+    run = begun(folder)
+    return Resumed(
+        run, [asyncio.run(trained(config(folder, steps), number)) for number, steps in enumerate(ENDS)]
+    )
 
 
 @pytest.fixture
@@ -179,3 +189,12 @@ def test_an_episode_that_a_fault_ended_is_played_again_and_none_of_it_is_trained
         trajectory = ledger.group(group).trajectories[member]
         assert trajectory.outcome != "faulted"
         assert trajectory.identity.attempt > 0
+
+
+async def test_an_engine_with_other_logprobs_than_its_learner_is_told_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    """Neither is compared with the other in AgentGym-RL, where vLLM's logprobs are thrown away."""
+    begun(tmp_path)
+    with pytest.raises(PronghornError, match=r"more than learner\.max_logprob_mismatch = 0\.1"):
+        await trained(config(tmp_path, 2, max_logprob_mismatch=0.1))
