@@ -55,11 +55,11 @@ train/mean_ratio | 1 | importance ratio pi / mu, mean; 1 on policy
 train/max_ratio | 1 | importance ratio, largest
 train/effective_sample_share | share | effective sample size, (sum r)^2 / (n sum r^2); 1 on policy
 train/masked_share | share | trained tokens whose gradient the clip, the mask or the cap took away or reduced
-train/is_skipped | 0 or 1 | an update was left out because a gradient was not finite or a guard forbade it
+train/is_skipped | 0 or 1 | an update was left out: a gradient was not finite, or a guard forbade it
 train/num_skipped | updates | left out since the first step
-train/num_updates | updates | optimizer updates of the step: epochs times minibatches, unless a guard ended them
+train/num_updates | updates | of the step: epochs times minibatches, unless a guard ended them
 train/is_ended_early | 0 or 1 | a guard ended the epochs of the step before the last
-train/value_loss | reward squared | the critic's clipped squared error at trained tokens, without its coefficient
+train/value_loss | reward squared | the critic's clipped squared error, without its coefficient
 train/value_explained | share | 1 - E[(R - V)^2] / Var[R]: 1 for a perfect critic, 0 for one that knows the mean
 train/value_clipped_share | share | trained tokens whose value may not move further in this step
 train/value_mean_return | reward | what the critic should have said, mean

@@ -8,7 +8,7 @@ from tests.learner.torch_side import VOCABULARY
 
 
 def random_groups(num_groups: int = 3, size: int = 4, seed: int = 0, *, version: int = 0) -> list[Group]:
-    """Several turns, rewards on any of them, some members cut by their horizon, terminal rewards that differ."""
+    """Several turns, rewards on any of them, some members cut by their horizon, last rewards that differ."""
     rng = np.random.default_rng(seed)
     task = TaskReference(environment="toy", task="task-0")
     return [

@@ -1,6 +1,7 @@
 """From groups to batches: freshness, scores laid where they belong, credit, minibatches."""
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_every_pass_trains_every_sequence_once_in_an_order_that_a_resume_repeats
     parts = seen(0, 1)
     assert len(parts) == 6
     for epoch in (parts[:3], parts[3:]):
-        assert sorted(sum(epoch, [])) == list(range(len(made.sequences)))
+        assert sorted(chain.from_iterable(epoch)) == list(range(len(made.sequences)))
     assert parts[:3] != parts[3:]
     assert seen(0, 1) == parts
     assert seen(0, 2) != parts
