@@ -60,7 +60,7 @@ train/num_skipped | updates | left out since the first step
 train/num_updates | updates | of the step: epochs times minibatches, unless a guard ended them
 train/is_ended_early | 0 or 1 | a guard ended the epochs of the step before the last
 train/value_loss | reward squared | the critic's clipped squared error, without its coefficient
-train/value_explained | share | 1 - E[(R - V)^2] / Var[R]: 1 for a perfect critic, 0 for one that knows the mean
+train/value_explained | share | 1 - E[(R - V)^2] / Var[R]: 1 for a perfect critic, 0 for knowing the mean
 train/value_clipped_share | share | trained tokens whose value may not move further in this step
 train/value_mean_return | reward | what the critic should have said, mean
 train/num_tokens | tokens | read in this step

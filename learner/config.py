@@ -171,6 +171,11 @@ class LearnerConfig(OptimizerConfig):
             raise ValueError(
                 f"advantage.kind = {kind!r} reads a critic: give critic.kind = 'separate' or 'shared'"
             )
+        if self.advantage.needs_critic and self.advantage.bootstraps and self.advantage.gamma == 1:
+            raise ValueError(
+                "advantage.gamma = 1 with advantage.bootstraps: an episode that is cut for ever would be "
+                "worth as much as success; give gamma below 1 (0.95 to begin with), or bootstraps = false"
+            )
         if not self.advantage.needs_critic and critic != CriticConfig():
             raise ValueError(
                 f"critic.{_first_change(critic)}: advantage.kind = {kind!r} reads no critic; "

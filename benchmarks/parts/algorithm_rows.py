@@ -44,6 +44,9 @@ def _row(name: str, advantage: str, loss: str, **changes: str) -> Row:
 
 
 _CRITIC: Final = {
+    # The horizon is the same from first to last: an episode that it cuts has failed.
+    "advantage__bootstraps": "false",
+    "advantage__gae_lambda": "0.95",
     "critic__kind": "separate",
     "critic__learning_rate": "1e-3",
     "critic__warmup_steps": "2",

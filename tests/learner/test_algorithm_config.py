@@ -13,6 +13,10 @@ from tests.learner.algorithms import SETTINGS, settings_of
     ("sections", "said"),
     [
         ({"advantage": {"kind": "gae"}}, "reads a critic: give critic.kind = 'separate' or 'shared'"),
+        (
+            {"advantage": {"kind": "vtrace"}, "critic": {"kind": "shared"}},
+            "advantage.gamma = 1 with advantage.bootstraps: an episode that is cut for ever",
+        ),
         ({"critic": {"clip": 0.1}}, "critic.clip: advantage.kind = 'grpo' reads no critic"),
         ({"critic": {"kind": "shared"}}, "critic.kind: advantage.kind = 'grpo' reads no critic"),
         ({"group_size": 1}, "group_size = 1: grpo compares the members of a group"),
@@ -44,6 +48,5 @@ def test_a_configuration_with_every_field_written_out_means_the_same(name: str) 
 @pytest.mark.parametrize("kind", ["gae", "vtrace", "reinforce_pp"])
 def test_a_group_of_one_is_enough_where_nothing_is_compared(kind: str) -> None:
     critic = {} if kind == "reinforce_pp" else {"critic": {"kind": "shared"}}
-    assert (
-        LearnerConfig.model_validate({"group_size": 1, "advantage": {"kind": kind}, **critic}).group_size == 1
-    )
+    sections = {"group_size": 1, "advantage": {"kind": kind, "gamma": 0.95}, **critic}
+    assert LearnerConfig.model_validate(sections).group_size == 1

@@ -51,8 +51,11 @@ def credited(settings: LearnerConfig, groups: list[Group]) -> tuple[Draft, list[
         ({"loss": {"second_moment": 0.04}}, ("proximal",)),
         ({"guards": {"max_update_kl": 0.1}}, ("proximal",)),
         ({"loss": {"reference_kl": 0.1}}, ("reference",)),
-        ({"advantage": {"kind": "gae"}, "critic": {"kind": "shared"}}, ("values",)),
-        ({"advantage": {"kind": "vtrace"}, "critic": {"kind": "separate"}}, ("proximal", "values")),
+        ({"advantage": {"kind": "gae", "gamma": 0.9}, "critic": {"kind": "shared"}}, ("values",)),
+        (
+            {"advantage": {"kind": "vtrace", "gamma": 0.9}, "critic": {"kind": "separate"}},
+            ("proximal", "values"),
+        ),
     ],
 )
 def test_nothing_is_scored_that_nobody_reads(sections: dict[str, object], expected: tuple[str, ...]) -> None:
@@ -72,7 +75,7 @@ def test_the_default_credits_every_action_token_with_the_return_above_the_groups
 def test_scores_stand_at_the_action_tokens_they_were_made_for() -> None:
     settings = config(
         loss={"kind": "decoupled_ppo", "reference_kl": 0.1},
-        advantage={"kind": "gae"},
+        advantage={"kind": "gae", "gamma": 0.9},
         critic={"kind": "shared"},
     )
     made, sequences = credited(settings, random_groups())
@@ -88,14 +91,17 @@ def test_scores_stand_at_the_action_tokens_they_were_made_for() -> None:
 
 @pytest.mark.parametrize("bootstraps", [True, False])
 def test_only_an_episode_that_was_cut_goes_on_with_the_critics_value(bootstraps: bool) -> None:
-    """With gamma and lambda 1 the critic's target is the return, plus what follows where it was cut."""
-    settings = config(advantage={"kind": "gae", "bootstraps": bootstraps}, critic={"kind": "shared"})
+    """With lambda 1 the critic's target is the discounted return, plus what follows where it was cut."""
+    settings = config(
+        advantage={"kind": "gae", "gamma": 0.5, "bootstraps": bootstraps}, critic={"kind": "shared"}
+    )
     made, sequences = credited(settings, random_groups(seed=3))
     assert {t.is_truncated for t in made.trajectories} == {True, False}
     for trajectory, sequence in zip(made.trajectories, sequences, strict=True):
-        goes_on = 2.0 if trajectory.is_truncated and bootstraps else 0.0
+        follows = 2.0 if trajectory.is_truncated and bootstraps else 0.0
+        rewards = [*(turn.reward for turn in trajectory.turns), follows]
         first = sequence.returns[sequence.is_action][0]
-        assert first == pytest.approx(trajectory.episode_return + goes_on, abs=1e-5)
+        assert first == pytest.approx(sum(0.5**k * reward for k, reward in enumerate(rewards)), abs=1e-5)
         assert len(sequence) == trajectory.num_tokens + 3 * (trajectory.is_truncated and bootstraps)
 
 
