@@ -51,6 +51,8 @@ _CRITIC: Final = {
     "critic__learning_rate": "1e-3",
     "critic__warmup_steps": "2",
 }
+"""The horizon is the task's own limit here, and running out of turns its only failure: with a bootstrap and
+without a discount a value of 1 everywhere would be right, and nothing would be learnt."""
 
 ALGORITHMS: Final = (
     _row("grpo", "grpo", "dppo_tv"),
