@@ -52,6 +52,7 @@ def config(folder: Path, steps: int, max_logprob_mismatch: float = 1000) -> Lear
                 "group_size": 2,
                 "drops_zero_variance": False,
                 "staleness": {"max_staleness": 0},
+                "batch_s": 60,
                 "checkpoint_every": 1,
                 "keep_checkpoints": 1,
                 "device": "cpu",
