@@ -22,6 +22,8 @@ class DpoConfig(OptimizerConfig):
     """Weight of the mean negative log-likelihood of the chosen trajectory, added to the loss."""
     min_gap: float = Field(default=0.01, gt=0)
     """Least difference of return between chosen and rejected; pairs without it are left out and counted."""
+    max_policy_version: int = Field(default=-1, ge=-1)
+    """From a ledger, only plays that no newer policy version sampled: 0 are policy zero's own; -1: all."""
     max_pairs_per_task: int = Field(default=4, ge=1)
     pairs_per_step: int = Field(default=16, ge=1)
     epochs: int = Field(default=3, ge=1)

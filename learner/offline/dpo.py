@@ -142,10 +142,7 @@ def find_pairs(config: DpoRoleConfig, sources: Sources) -> tuple[list[Pair], str
         pairs, num_left_out = read_pairs(sources.pairs, config.dpo)
         told = f"{len(pairs)} pairs; left out: {num_left_out} without a gap [{sources.pairs}]"
     else:
-        plays = (
-            from_files(sources.data) if sources.data else from_ledger(sources.ledger or _ledger_of(folder))
-        )
-        mined = mine(plays, config.dpo)
+        mined = mine(_plays(folder, sources, config.dpo), config.dpo)
         pairs, told = mined.pairs, str(mined)
     if not pairs:
         raise ConfigurationError(f"dpo.min_gap = {config.dpo.min_gap:g}: {told}")
@@ -155,9 +152,12 @@ def find_pairs(config: DpoRoleConfig, sources: Sources) -> tuple[list[Pair], str
     return pairs, told
 
 
-def _ledger_of(folder: RunDirectory) -> Path:
-    explored = folder.path / "evol" / "ledger.sqlite"
-    return explored if explored.exists() and not folder.ledger.exists() else folder.ledger
+def _plays(folder: RunDirectory, sources: Sources, dpo: DpoConfig) -> Iterator[tuple[str, Example]]:
+    if sources.data:
+        return from_files(sources.data)
+    evolved = folder.path / "evol" / "ledger.sqlite"
+    own = evolved if evolved.exists() and not folder.ledger.exists() else folder.ledger
+    return from_ledger(sources.ledger or own, dpo.max_policy_version)
 
 
 def _material(pairs: Sequence[Pair], model: Path) -> Material:

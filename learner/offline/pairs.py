@@ -94,9 +94,10 @@ def _is_success(play: Example) -> bool:
     return _return(play) >= EXPERT_RETURN if play.is_success is None else play.is_success
 
 
-def from_ledger(path: Path) -> Iterator[tuple[str, Example]]:
+def from_ledger(path: Path, max_policy_version: int = -1) -> Iterator[tuple[str, Example]]:
     """Every stored training trajectory and its task: environment, task and seed, so the same first prompt.
 
+    Without those that a newer policy than `max_policy_version` had a part in; -1: all.
     Raises ConfigurationError when there is no ledger, LedgerError when it cannot be read.
     """
     ledger = Ledger(path, _owner(path))
@@ -105,8 +106,9 @@ def from_ledger(path: Path) -> Iterator[tuple[str, Example]]:
             for trajectory in ledger.group(group).trajectories:
                 task = trajectory.task
                 example = explored(trajectory)
-                if example is not None:
-                    yield f"{task.environment}/{task.task}/{task.seed}", example
+                if example is None or 0 <= max_policy_version < trajectory.newest_version:
+                    continue
+                yield f"{task.environment}/{task.task}/{task.seed}", example
     finally:
         ledger.close()
 

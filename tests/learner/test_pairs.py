@@ -101,6 +101,17 @@ def test_a_ledger_gives_pairs_of_the_same_task_and_seed(tmp_path: Path) -> None:
     assert mined.without_success == 1
 
 
+def test_only_plays_of_policies_that_are_old_enough_are_read_when_asked(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite", "somebody's")
+    task = trajectory().task
+    (group,) = ledger.open_groups([task], purpose="training", label="", horizon=5, size=3, version=0)
+    ledger.commit_submissions([trajectory(group.id, n, version=n, reward=float(n)) for n in range(3)], 0)
+    ledger.close()
+    for limit, wanted in ((-1, [0.0, 1.0, 2.0]), (0, [0.0]), (1, [0.0, 1.0])):
+        plays = from_ledger(tmp_path / "ledger.sqlite", limit)
+        assert [example.episode_return for _, example in plays] == wanted
+
+
 def test_the_experts_row_is_chosen_over_what_was_sampled_for_the_same_item(tmp_path: Path) -> None:
     def row(item: str, action: str, **known: object) -> dict[str, object]:
         return agenttraj.row_of(agenttraj.demonstration(item, "", [("seen", action)])) | known
