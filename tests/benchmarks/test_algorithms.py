@@ -165,7 +165,7 @@ def test_a_finished_run_is_kept_and_one_with_other_settings_is_refused(tmp_path:
     assert finished.is_done()
     assert run_all([finished], 1) == []
     with pytest.raises(ConfigurationError, match="ppo-gae-seed2: was begun with other settings; remove it"):
-        job(tmp_path, "--learner.learning_rate=1e-5").is_done()
+        job(tmp_path, "--learner.groups_per_step=2").is_done()
 
 
 @pytest.mark.slow
