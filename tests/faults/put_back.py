@@ -57,9 +57,10 @@ def failing(root: Path, guards: Iterable[str]) -> dict[str, str]:
     why: dict[str, str] = {}
     for line in text.splitlines():
         if line.startswith(("FAILED ", "ERROR ")):
+            case, _, reason = line.partition(" ")[2].partition(" - ")
             for guard in wanted:
-                if line.partition(" ")[2].startswith((f"{guard} ", f"{guard}[")):
-                    why.setdefault(guard, line.partition(" - ")[2])
+                if case == guard or case.startswith(f"{guard}["):
+                    why.setdefault(guard, reason)
     return why
 
 
@@ -76,7 +77,7 @@ def _run_pytest(arguments: list[str], root: Path, said: Path) -> int:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
         os.chdir(root)
-        os.environ |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        os.environ |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
         sys.dont_write_bytecode = True
         sys.path[:] = [str(root), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
