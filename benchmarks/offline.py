@@ -2,9 +2,9 @@
 
 One warm start on the plays of a distracted expert; from it AgentEvol with both objectives (each iteration
 trains the first model for as many steps as the warm start had, on the demonstrations and what was explored)
-and DPO on pairs from what AgentEvol explored. All models play the same held-out tasks, goals that were never
-trained on, equally often. Intervals are of 95 %, over tasks; gains are paired by task. With `--keep FOLDER`
-the same command goes on where it was stopped.
+and DPO on pairs of what the warm start explored for it. All models play the same held-out tasks, goals that
+were never trained on, equally often. Intervals are of 95 %, over tasks; gains are paired by task. With
+`--keep FOLDER` the same command goes on where it was stopped.
 """
 
 import json
