@@ -63,7 +63,7 @@ ALGORITHMS: Final = (
     _row("reinforce_pp", "reinforce_pp", "dppo_tv"),
     _row("ppo+gae", "gae", "ppo", **_CRITIC),
     _row("vtrace", "vtrace", "tis", **_CRITIC),
-    _row("decoupled_ppo", "grpo", "decoupled_ppo", minibatches="2", epochs="2"),
+    _row("decoupled_ppo", "grpo", "decoupled_ppo", minibatches="2", learning_rate="3e-4"),
     _row("cispo", "grpo", "cispo"),
     _row("gspo", "grpo", "gspo", loss__gspo_low="0.03", loss__gspo_high="0.04"),
 )
