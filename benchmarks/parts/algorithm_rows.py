@@ -34,6 +34,8 @@ class Row:
         fields = dict(self.changes)
         if self.staleness is not None:
             fields |= {"staleness.max_staleness": str(self.staleness), "staleness.mode": "wait"}
+            # A policy that has collapsed fails every group: a run that refills them would never end.
+            fields |= {"drops_zero_variance": "false"}
         return [f"--learner.{field}={value}" for field, value in fields.items()]
 
 
