@@ -13,7 +13,7 @@ from envhub.contract.__main__ import main
 from envhub.environment import Environment
 from envhub.task import SPLITS, checked_split
 from tests.contracts.subjects import missing
-from tests.envhub.broken_worlds import BROKEN
+from tests.envhub.broken_worlds import BROKEN, Overpaying
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = ("python:docs.sort_letters:SortLetters", "python:docs.environment_template:MyWorld")
@@ -38,7 +38,7 @@ def test_the_command_reports_every_promise(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_command_goes_on_after_a_broken_promise(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"python:{__name__}:Overpaying", "--played=5"]) == 1
+    assert main([f"python:{Overpaying.__module__}:Overpaying", "--played=5"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CHECKS)
     assert next(line for line in lines if "BROKEN" in line).startswith("the expert wins within the horizon")
