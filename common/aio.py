@@ -1,10 +1,11 @@
 """Structured concurrency: endless loops that live exactly as long as the work they serve."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
@@ -46,3 +47,24 @@ def first_leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def each(items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, at_once: int) -> None:
+    """Await `work` for every item, in order of beginning, at most `at_once` at a time.
+
+    Raises the first failure itself; what is in progress is cancelled, and nothing more begins.
+    """
+    places = asyncio.Semaphore(at_once)
+
+    async def one(item: ItemT) -> None:
+        await places.acquire()
+        await work(item)
+        # Not after a failure: nobody is to begin what will be cancelled.
+        places.release()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(one(item))
+    except BaseExceptionGroup as errors:
+        raise first_leaf(errors) from errors

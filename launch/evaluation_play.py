@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from actors.chat_client import Usage
-from common.aio import first_leaf
+from common.aio import each
 from common.errors import EngineDead, EngineFault, EnvironmentFault
 from common.evaluation import episode_result
 from common.messages import Lease, Sampling
@@ -55,25 +55,16 @@ async def play_all(
 
     Raises the fault of the first episode that broke in every attempt; others stop, and what has ended stays.
     """
-    places = asyncio.Semaphore(max_sessions)
 
     async def one(play: Play) -> None:
         identity = Member(run=run, group=play.index, member=play.sample)
         lease = Lease(
             identity=identity, task=play.task, horizon=horizon, sampling=sampling, purpose="evaluation"
         )
-        await places.acquire()
         await _persistently(lease, player, folder)
-        # Not after a failure: nobody is to begin what will be cancelled.
-        places.release()
         advance()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for play in plays:
-                group.create_task(one(play))
-    except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from errors
+    await each(plays, one, at_once=max_sessions)
 
 
 async def _persistently(lease: Lease, player: Player, folder: EvaluationFolder) -> None:

@@ -4,7 +4,6 @@ What is explored goes into a ledger, trajectory by trajectory, so that a start o
 what is missing.
 """
 
-import asyncio
 import json
 import random
 from collections import defaultdict
@@ -17,7 +16,7 @@ from actors.assembly import make_table
 from actors.config import ActorRoleConfig
 from actors.engine.factory import make_engine
 from actors.rollout import Table, play
-from common.aio import first_leaf
+from common.aio import each
 from common.config import validate
 from common.errors import EngineDead, EngineFault, EnvironmentFault
 from common.evaluation import episode_results, summarize
@@ -54,18 +53,11 @@ async def play_leases(
 
     Raises the EnvironmentFault or EngineFault of the first episode that broke in every attempt; others stop.
     """
-    places = asyncio.Semaphore(max_sessions)
 
     async def one(lease: Lease) -> None:
-        async with places:
-            await keep(await _persistently(lease, table))
+        await keep(await _persistently(lease, table))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for lease in leases:
-                group.create_task(one(lease))
-    except BaseExceptionGroup as errors:
-        raise first_leaf(errors) from errors
+    await each(leases, one, at_once=max_sessions)
 
 
 async def _persistently(lease: Lease, table: Table) -> Trajectory:

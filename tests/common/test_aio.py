@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pytest
 
-from common.aio import background, within
+from common.aio import background, each, within
 from common.errors import EngineFault
 
 
@@ -162,3 +162,33 @@ async def test_within_passes_on_what_the_awaited_raises() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         await within(5, broken(), "the engine", EngineFault)
+
+
+async def test_each_works_on_so_many_at_once_and_on_all() -> None:
+    begun, done, most = list[int](), list[int](), 0
+
+    async def work(item: int) -> None:
+        nonlocal most
+        begun.append(item)
+        most = max(most, len(begun) - len(done))
+        await asyncio.sleep(0)
+        done.append(item)
+
+    await each(range(7), work, at_once=3)
+    assert begun == list(range(7))
+    assert sorted(done) == begun
+    assert most == 3
+
+
+async def test_the_first_failure_of_each_is_raised_bare_and_nothing_more_begins() -> None:
+    begun = list[int]()
+
+    async def work(item: int) -> None:
+        begun.append(item)
+        if item == 1:
+            raise EngineFault("broken")
+        await asyncio.Event().wait()
+
+    with pytest.raises(EngineFault, match="broken"):
+        await each(range(9), work, at_once=2)
+    assert begun == [0, 1]
