@@ -112,18 +112,3 @@ def paired_bootstrap(
     reached = np.abs(drawn - mean) >= abs(mean) - 1e-12
     p_value = (1 + int(reached.sum())) / (1 + resamples)
     return Difference(mean, float(low), float(high), p_value)
-
-
-def exceeds_by_chance(successes: int, trials: int, base_successes: int, base_trials: int) -> float:
-    """Probability that a share at least this much larger than the base share arises by chance; one-sided.
-
-    The pooled two-proportion z-test; 0.5 when the shares are equal. Raises ValueError without trials.
-    """
-    if trials < 1 or base_trials < 1:
-        raise ValueError(f"{trials} and {base_trials} trials: give at least 1 each")
-    pooled = (successes + base_successes) / (trials + base_trials)
-    spread = math.sqrt(pooled * (1 - pooled) * (1 / trials + 1 / base_trials))
-    if spread == 0:
-        return 0.5
-    z = (successes / trials - base_successes / base_trials) / spread
-    return 0.5 * math.erfc(z / math.sqrt(2))

@@ -36,11 +36,13 @@ def objective(config: LossConfig) -> Objective:
 
 
 def imitation(tokens: TrainedTokens) -> tuple[Tensor, LossSums]:
-    """The weighed negative log-likelihood of the action tokens; an `Objective`.
+    """The weighed negative log-likelihood  -sum_t weight_t advantage_t log pi_t; an `Objective`.
 
-    The demonstrator's logprobs are unknown: the ratio is taken as 1 in the statistics.
+    The one objective of the offline trainers: with advantage 1 imitation, with the return of the trajectory
+    reward-weighted likelihood (AgentEvol, arXiv:2406.04151), with the slopes of `offline.preference` DPO's
+    gradient. The demonstrator's logprobs are unknown: the ratio is taken as 1 in the statistics.
     """
-    loss = -(tokens.weights * tokens.target_logprobs).sum()
+    loss = -(tokens.weights * tokens.advantages * tokens.target_logprobs).sum()
     none = torch.zeros_like(tokens.target_logprobs)
     return loss, sum_up(tokens, loss, none, none.bool())
 

@@ -205,11 +205,6 @@ def load_causal_lm(folder: Path, *, gradient_checkpointing: bool = False) -> Any
     return causal_lm
 
 
-def load_policy(folder: Path, *, gradient_checkpointing: bool = False) -> CausalPolicy:
-    """The policy in `folder`, without a critic; see `load_causal_lm`."""
-    return CausalPolicy(load_causal_lm(folder, gradient_checkpointing=gradient_checkpointing))
-
-
 def _refuse_what_is_not_computed(causal_lm: Any, folder: Path) -> None:
     """The head here is linear, and attention goes through transformers' interface; all else is refused."""
     if not getattr(causal_lm, "_supports_attention_backend", False):

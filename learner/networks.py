@@ -61,11 +61,6 @@ class Networks:
             self.reference = CausalPolicy(load_causal_lm(folder)).requires_grad_(False)
             shard(self.reference, device, dtype, offloads=options.reference.offload)
 
-    @property
-    def has_critic(self) -> bool:
-        """Whether `values` can be asked for."""
-        return self._is_shared or self.critic is not None
-
     def named_parameters(self) -> dict[str, nn.Parameter]:
         """All trained parameters: the policy's by their Hugging Face names, the critic's under `critic.`."""
         found = parameters(self.policy)

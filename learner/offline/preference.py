@@ -9,7 +9,7 @@ The loss of a pair depends on the policy only through its margin
     dL/dm (grad log pi(chosen) - grad log pi(rejected))
 
 with dL/dm known before the backward pass: a step scores all sequences, then makes one update of
-`weighted_imitation`. The members of a pair may lie in different micro-batches, on different ranks.
+`loss.imitation`. The members of a pair may lie in different micro-batches, on different ranks.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def advantages(
     """[P] what each action token of the chosen and of the rejected trajectory counts.
 
     `num_*` are the lengths A of the trajectories in action tokens. With these and a weight of 1 / (2 P) per
-    token (`seq-mean-token-sum` over 2 P sequences) the gradient of `weighted_imitation` is that of
+    token (`seq-mean-token-sum` over 2 P sequences) the gradient of `loss.imitation` is that of
 
         mean_p ( L_p - imitation mean_t log pi_t(chosen) )
     """

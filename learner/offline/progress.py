@@ -17,7 +17,7 @@ from common.model_config import LoraConfig, ModelConfig
 from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.command_channel import connect
 from learner.config import LearnerConfig, OptimizerConfig
-from learner.offline.objective import weighted_imitation
+from learner.loss import imitation
 from learner.ranks import Ranks, serve
 from learner.trainer import Trainer, TrainerOptions
 
@@ -76,7 +76,7 @@ def opened(
         gradient_checkpointing=learner.gradient_checkpointing,
     )
     device = connect(learner.device)
-    trainer = Trainer(model_folder, weighted_imitation, options, device)
+    trainer = Trainer(model_folder, imitation, options, device)
     if torch.distributed.get_rank() > 0:
         serve(trainer)
         yield None

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from common.statistics import (
     clustered_interval,
-    exceeds_by_chance,
     paired_bootstrap,
     pass_at_k,
     wilson_interval,
@@ -41,14 +40,6 @@ def test_the_interval_always_holds_the_share_and_stays_within_0_and_1(counts: tu
 def test_impossible_counts_are_refused(counts: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="give 0 <= successes"):
         wilson_interval(*counts)
-
-
-def test_chance_is_half_when_shares_are_equal_and_small_when_they_are_far() -> None:
-    assert exceeds_by_chance(10, 100, 10, 100) == pytest.approx(0.5)
-    assert exceeds_by_chance(0, 10, 0, 10) == 0.5
-    assert exceeds_by_chance(60, 100, 10, 100) < 1e-9
-    # Two-proportion z for 30/100 against 20/100: z = 1.633, one-sided p = 0.0512.
-    assert exceeds_by_chance(30, 100, 20, 100) == pytest.approx(0.0512, abs=1e-4)
 
 
 def test_pass_at_k_is_the_share_of_all_choices_of_k_plays_that_hold_a_success() -> None:

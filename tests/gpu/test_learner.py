@@ -1,6 +1,7 @@
 """The learner on a CUDA device: the varlen kernel, bfloat16 with float32 masters, NCCL of one rank."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_packed_equals_unpacked_in_float32(folder: Path, device: torch.device) -
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
 def test_a_bfloat16_learner_learns(folder: Path, device: torch.device, gradient_checkpointing: bool) -> None:
-    batch = pack(random_sequences(LENGTHS[2:]), microbatch_tokens=512)
+    shown = [replace(s, advantages=s.is_action.astype(np.float32)) for s in random_sequences(LENGTHS[2:])]
+    batch = pack(shown, microbatch_tokens=512)
     options = TrainerOptions(
         LearnerConfig(learning_rate=1e-3),
         100,

@@ -182,8 +182,9 @@ def test_imitation_is_the_weighed_negative_log_likelihood_and_its_ratio_is_one()
     loss, sums = imitation(tokens)
     loss.backward()
     assert tokens.target_logprobs.grad is not None
-    np.testing.assert_allclose(loss.item(), -sum((s.weights * s.target).sum() for s in batch))
-    np.testing.assert_allclose(tokens.target_logprobs.grad.numpy(), -tokens.weights.numpy())
+    np.testing.assert_allclose(loss.item(), -sum((s.weights * s.advantages * s.target).sum() for s in batch))
+    expected = -(tokens.weights * tokens.advantages).numpy()
+    np.testing.assert_allclose(tokens.target_logprobs.grad.numpy(), expected)
     assert float(sums.ratio) == 7.0
     assert float(sums.mismatch_kl) == 0.0
 

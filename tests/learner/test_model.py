@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from common.errors import ConfigurationError
 from learner.attention import choose
 from learner.batch import MicroBatch, TrainingSequence
-from learner.model import PackedInput, load_policy, score
+from learner.model import CausalPolicy, PackedInput, load_causal_lm, score
 from learner.packing import pack
 from tests import reference
 from tests.learner.torch_side import random_sequences, tiny_folder
@@ -43,7 +43,7 @@ def test_packed_equals_unpacked(tmp_path: Path, temperature: float, num_kv_heads
     """Logprobs and the gradients of all parameters."""
     folder = tiny_folder(tmp_path / "model", is_tied=is_tied, num_kv_heads=num_kv_heads)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    policy = load_policy(folder)
+    policy = CausalPolicy(load_causal_lm(folder))
     sequences = sorted(random_sequences(LENGTHS), key=len, reverse=True)
     (microbatch,) = pack(sequences, microbatch_tokens=4096).ranks[0]
     logprobs, _, _ = policy(packed_input(microbatch), temperature, False)
@@ -58,7 +58,7 @@ def test_packed_equals_unpacked(tmp_path: Path, temperature: float, num_kv_heads
 
 
 def test_a_sequence_does_not_see_its_neighbours(tmp_path: Path) -> None:
-    policy = load_policy(tiny_folder(tmp_path / "model"))
+    policy = CausalPolicy(load_causal_lm(tiny_folder(tmp_path / "model")))
     first, second, other = random_sequences([30, 20, 20])
     with torch.no_grad():
         together = [
@@ -96,7 +96,7 @@ def test_entropy_carries_gradient_only_when_asked() -> None:
 
 
 def test_an_empty_micro_batch_is_one_token_on_which_nothing_is_trained(tmp_path: Path) -> None:
-    policy = load_policy(tiny_folder(tmp_path / "model"))
+    policy = CausalPolicy(load_causal_lm(tiny_folder(tmp_path / "model")))
     (empty,) = pack([], microbatch_tokens=64).ranks[0]
     logprobs, entropy, _ = policy(packed_input(empty), 1.0, False)
     logprobs.sum().backward()
@@ -106,7 +106,7 @@ def test_an_empty_micro_batch_is_one_token_on_which_nothing_is_trained(tmp_path:
 
 def test_a_folder_without_a_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no config\.json"):
-        load_policy(tmp_path)
+        load_causal_lm(tmp_path)
 
 
 def test_flash_attention_is_refused_where_it_cannot_be() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,5 +253,11 @@ def test_the_mismatch_is_measured_on_one_version_only(folder: Path) -> None:
 def test_imitation_learns_what_it_is_shown(folder: Path) -> None:
     with single_rank() as device:
         trainer = make_trainer(folder, device, loss=imitation)
-        losses = [take(trainer, step, rows=3).loss for step in range(1, 31)]
+        shown = [replace(s, advantages=s.is_action.astype(np.float32)) for s in random_sequences(LENGTHS[:3])]
+        batch = pack(shown, microbatch_tokens=64)
+        count = batch.num_action_tokens
+        losses = [
+            trainer.step(batch.ranks[0], num_action_tokens=count, step=step, temperature=1.0).loss
+            for step in range(1, 31)
+        ]
     assert losses[-1] < 0.5 * losses[0]
