@@ -12,14 +12,11 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from actors.chat_client import Usage
 from common.aio import each
-from common.errors import EngineDead, EngineFault, EnvironmentFault
 from common.evaluation import episode_result
 from common.messages import Lease, Sampling
 from common.trajectory import Member, TaskReference, Trajectory
 from launch.evaluation_folder import EpisodeLine, EvaluationFolder, Spent, spoken
-
-MAX_ATTEMPTS = 3
-"""Of one episode whose environment or engine broke; a fault is never counted as a failure of the policy."""
+from launch.persistence import persistently
 
 
 @dataclass(frozen=True)
@@ -61,23 +58,22 @@ async def play_all(
         lease = Lease(
             identity=identity, task=play.task, horizon=horizon, sampling=sampling, purpose="evaluation"
         )
-        await _persistently(lease, player, folder)
+        await _kept(lease, player, folder)
         advance()
 
     await each(plays, one, at_once=max_sessions)
 
 
-async def _persistently(lease: Lease, player: Player, folder: EvaluationFolder) -> None:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+async def _kept(lease: Lease, player: Player, folder: EvaluationFolder) -> None:
+    usage = Usage()
+
+    async def attempt() -> Trajectory:
+        nonlocal usage
         usage = Usage()
-        try:
-            trajectory = await _paid(lease, player, folder, usage)
-        except (EnvironmentFault, EngineFault) as fault:
-            if attempt == MAX_ATTEMPTS or isinstance(fault, EngineDead):
-                raise
-        else:
-            await asyncio.to_thread(folder.append, line_of(trajectory, lease.identity.member, usage))
-            return
+        return await _paid(lease, player, folder, usage)
+
+    trajectory = await persistently(attempt)
+    await asyncio.to_thread(folder.append, line_of(trajectory, lease.identity.member, usage))
 
 
 async def _paid(lease: Lease, player: Player, folder: EvaluationFolder, usage: Usage) -> Trajectory:

@@ -18,7 +18,6 @@ from actors.engine.factory import make_engine
 from actors.rollout import Table, play
 from common.aio import each
 from common.config import validate
-from common.errors import EngineDead, EngineFault, EnvironmentFault
 from common.evaluation import episode_results, summarize
 from common.messages import Lease
 from common.run_directory import RunDirectory
@@ -26,12 +25,10 @@ from common.seeding import derive_seed
 from common.trajectory import Member, TaskReference, Trajectory
 from envhub.hub import Hub
 from launch.config import RunConfig
+from launch.persistence import persistently
 from launch.tasks import shares, training_tasks
 from learner.ledger import Ledger
 from learner.ledger_records import OpenGroup
-
-MAX_ATTEMPTS = 3
-"""Of one episode whose environment or engine broke; a fault is never counted as a failure of the policy."""
 
 
 @asynccontextmanager
@@ -55,21 +52,9 @@ async def play_leases(
     """
 
     async def one(lease: Lease) -> None:
-        await keep(await _persistently(lease, table))
+        await keep(await persistently(lambda: play(lease, table)))
 
     await each(leases, one, at_once=max_sessions)
-
-
-async def _persistently(lease: Lease, table: Table) -> Trajectory:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            return await play(lease, table)
-        except EngineDead:
-            raise
-        except (EnvironmentFault, EngineFault):
-            if attempt == MAX_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 async def measure(config: RunConfig, table: Table, tasks: Sequence[TaskReference]) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from envhub.local import LocalHub
 from launch.cli import main
 from launch.evaluated import latest, model_of_run
 from launch.evaluation_folder import EvaluationFolder, opened
-from launch.evaluation_play import MAX_ATTEMPTS, Play, play_all
+from launch.evaluation_play import Play, play_all
 from launch.evaluation_results import EPISODES, read_episodes, write_results
+from launch.persistence import MAX_ATTEMPTS
 from tests.actors.fake_api import FakeApi, completion, refusal
 from tests.actors.spelled import END, SpelledDialogue, action
 from tests.launch.making import run_config
