@@ -6,8 +6,8 @@ import socket as net
 import zmq
 import zmq.asyncio
 
-from common.bus.config import BusConfig
-from common.errors import PreflightError
+from common.bus.config import BusConfig, require_keys
+from common.errors import ConfigurationError, PreflightError
 
 LINGER_MS = 1000
 """How long a closing socket may go on sending what was queued."""
@@ -29,25 +29,44 @@ def open_socket(context: zmq.asyncio.Context, kind: int, config: BusConfig) -> z
     return socket
 
 
-async def bind(socket: zmq.asyncio.Socket, config: BusConfig, field: str) -> int:
-    """Listen on the port that `config.<field>` names and return it; PreflightError when it cannot be."""
-    port = int(getattr(config, field))
-    host = await _address(config.host)
+async def bind(
+    socket: zmq.asyncio.Socket, config: BusConfig, port: int, *, host: str = "", name: str = "bus.port"
+) -> int:
+    """Listen on `port` (0: any) of `host`, by default `config.host`; the port that was bound.
+
+    `name` is the setting that a person would change, as in `bus.ledger_port`. PreflightError when the port
+    cannot be had, ConfigurationError when `host` is beyond the loopback interface and there are no keys.
+    """
+    host = host or config.host
+    _require_keys(config, host, f"{name}: host")
+    address = await _address(host)
     try:
-        socket.bind(f"tcp://{host}:{port}")
+        socket.bind(f"tcp://{address}:{port}")
     except zmq.ZMQError as error:
         raise PreflightError(
-            f"bus.{field} = {port}: cannot listen on {config.host}: {error.strerror}; "
-            "name a free port, or 0 for any"
+            f"{name} = {port}: cannot listen on {host}: {error.strerror}; name a free port, or 0 for any"
         ) from None
     endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
     return int(endpoint.rpartition(":")[2])
 
 
-def connect(socket: zmq.asyncio.Socket, config: BusConfig, port: int) -> None:
-    """Connect, now or whenever the learner listens there."""
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    socket.connect(f"tcp://{host}:{port}")
+def connect(
+    socket: zmq.asyncio.Socket, config: BusConfig, port: int, *, host: str = "", peer: str = "learner"
+) -> None:
+    """Connect to `host`, by default `config.host`, now or whenever `peer` listens there.
+
+    With keys nobody but `peer` can answer: the learner, or the relay of the host that has this name.
+    """
+    host = host or config.host
+    _require_keys(config, host, f"{peer}: host")
+    socket.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+
+
+def _require_keys(config: BusConfig, host: str, name: str) -> None:
+    try:
+        require_keys(host, config.keys, name)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 async def _address(host: str) -> str:
@@ -57,6 +76,6 @@ async def _address(host: str) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=net.SOCK_STREAM)
     except OSError as error:
-        raise PreflightError(f"bus.host = {host!r}: no such host: {error.strerror}") from None
+        raise PreflightError(f"host {host!r}: no such host: {error.strerror}") from None
     address = str(found[0][4][0])
     return f"[{address}]" if ":" in address else address

@@ -66,7 +66,7 @@ class TcpLearnerBus:
         self._stack.push_async_callback(self._close_sockets)
         try:
             ports = {
-                field: await bind(socket, self.config, field)
+                field: await bind(socket, self.config, getattr(self.config, field), name=f"bus.{field}")
                 for field, socket in (
                     ("ledger_port", self._ledger),
                     ("policy_port", self._policy),
