@@ -21,8 +21,8 @@ from common.codec import pack, unpack
 from common.errors import LedgerError
 from common.trajectory import Group, TaskReference, Trajectory
 from learner import ledger_rewind
-from learner.ledger_file import Transaction, open_file
-from learner.ledger_records import Arrival, OpenGroup, Purpose
+from learner.ledger_file import Transaction, checksum, open_file
+from learner.ledger_records import Arrival, OpenGroup, Purpose, result_columns, task_columns
 
 
 class Ledger:
@@ -79,7 +79,7 @@ class Ledger:
                 "INSERT INTO groups (id, purpose, label, environment, task, seed, kind, depth, horizon, size,"
                 " granted_version, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (g.id, purpose, label, *_task_columns(g.task), horizon, size, version, time.time())
+                    (g.id, purpose, label, *task_columns(g.task), horizon, size, version, time.time())
                     for g in groups
                 ],
             )
@@ -126,9 +126,19 @@ class Ledger:
             return Arrival(t, "duplicate", completes=False)
         if row[0] != "open":
             return Arrival(t, "late", completes=False)
+        packed = pack(t)
         self._db.execute(
-            "INSERT INTO trajectories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, t.identity.attempt, t.actor, *_result_columns(t), version, time.time(), pack(t)),
+            "INSERT INTO trajectories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *key,
+                t.identity.attempt,
+                t.actor,
+                *result_columns(t),
+                version,
+                time.time(),
+                packed,
+                checksum(packed),
+            ),
         )
         self._db.execute(
             "UPDATE leases SET ended = CASE WHEN attempt = ? THEN 'submitted' ELSE 'superseded' END"
@@ -214,7 +224,7 @@ class Ledger:
     def consume(
         self, step: int, groups: Sequence[int], *, horizon: int, max_staleness: int, num_tokens: int
     ) -> None:
-        """Record that step `step` trained on these groups; LedgerError when one was consumed before."""
+        """Record that step `step` trained on these groups, in this order; LedgerError when one was before."""
         with self._transaction():
             for group in groups:
                 changed = self._db.execute(
@@ -226,8 +236,8 @@ class Ledger:
                         f"step {step} would train on group {group}, which is not complete and unconsumed"
                     )
             self._db.execute(
-                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, '{}')",
-                (step, horizon, max_staleness, num_tokens, time.time()),
+                "INSERT INTO steps VALUES (?, ?, ?, ?, ?, '{}', ?)",
+                (step, horizon, max_staleness, num_tokens, time.time(), json.dumps(list(groups))),
             )
 
     def record_step_values(self, step: int, values: dict[str, float]) -> None:
@@ -273,11 +283,3 @@ class Ledger:
 
     def _transaction(self) -> Transaction:
         return Transaction(self._db)
-
-
-def _task_columns(task: TaskReference) -> tuple[str, str, int, str, int]:
-    return task.environment, task.task, task.seed, task.kind, task.depth
-
-
-def _result_columns(t: Trajectory) -> tuple[str, bool, float, float, int, int, int]:
-    return t.outcome, t.is_success, t.score, t.episode_return, len(t.turns), t.num_tokens, t.num_action_tokens

@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+import xxhash
+
 from common.errors import LedgerError
 
 SCHEMA = """
@@ -22,17 +24,22 @@ CREATE TABLE IF NOT EXISTS trajectories (
     group_id INTEGER NOT NULL, member INTEGER NOT NULL, attempt INTEGER NOT NULL, actor TEXT NOT NULL,
     outcome TEXT NOT NULL, is_success INTEGER NOT NULL, score REAL NOT NULL, return REAL NOT NULL,
     num_turns INTEGER NOT NULL, num_tokens INTEGER NOT NULL, num_action_tokens INTEGER NOT NULL,
-    received_version INTEGER NOT NULL, received_at REAL NOT NULL, bytes BLOB NOT NULL,
+    received_version INTEGER NOT NULL, received_at REAL NOT NULL, bytes BLOB NOT NULL, checksum INTEGER,
     PRIMARY KEY (group_id, member));
 CREATE TABLE IF NOT EXISTS steps (
     step INTEGER PRIMARY KEY, horizon INTEGER NOT NULL, max_staleness INTEGER NOT NULL,
-    num_tokens INTEGER NOT NULL, finished_at REAL NOT NULL, values_json TEXT NOT NULL);
+    num_tokens INTEGER NOT NULL, finished_at REAL NOT NULL, values_json TEXT NOT NULL,
+    groups_json TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS evaluations (
     label TEXT PRIMARY KEY, step INTEGER NOT NULL, version INTEGER NOT NULL, values_json TEXT NOT NULL);
 """
 
-ADDED = {"kind": "TEXT NOT NULL DEFAULT ''", "depth": "INTEGER NOT NULL DEFAULT 0"}
-"""Columns of `groups` that runs begun by older releases do not have."""
+ADDED = {
+    "groups": {"kind": "TEXT NOT NULL DEFAULT ''", "depth": "INTEGER NOT NULL DEFAULT 0"},
+    "trajectories": {"checksum": "INTEGER"},
+    "steps": {"groups_json": "TEXT NOT NULL DEFAULT ''"},
+}
+"""Columns, by table, that runs begun by older releases do not have."""
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -41,11 +48,17 @@ def open_file(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.executescript(SCHEMA)
-    known = {row[1] for row in db.execute("PRAGMA table_info(groups)")}
-    for column, kind in ADDED.items():
-        if column not in known:
-            db.execute(f"ALTER TABLE groups ADD COLUMN {column} {kind}")
+    for table, columns in ADDED.items():
+        known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for column, kind in columns.items():
+            if column not in known:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     return db
+
+
+def checksum(blob: bytes) -> int:
+    """xxh3-64 of a stored trajectory, as the signed 64 bits that SQLite keeps."""
+    return xxhash.xxh3_64_intdigest(blob) - (1 << 63)
 
 
 class Transaction:

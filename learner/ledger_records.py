@@ -34,3 +34,13 @@ class Arrival:
     verdict: Verdict
     completes: bool
     """True when it was the last missing member of its group."""
+
+
+def task_columns(task: TaskReference) -> tuple[str, str, int, str, int]:
+    """What the table of groups says of a task: environment, task, seed, kind, depth."""
+    return task.environment, task.task, task.seed, task.kind, task.depth
+
+
+def result_columns(t: Trajectory) -> tuple[str, bool, float, float, int, int, int]:
+    """What the table of trajectories says of an episode beside its bytes, from `outcome` on."""
+    return t.outcome, t.is_success, t.score, t.episode_return, len(t.turns), t.num_tokens, t.num_action_tokens

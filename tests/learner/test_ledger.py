@@ -188,3 +188,24 @@ def test_kind_and_depth_of_a_task_survive_a_restart_and_an_older_ledger_gains_th
     older = Ledger(tmp_path / "ledger.sqlite", "run")
     assert [(g.task.kind, g.task.depth) for g in older.evaluation_groups("before")] == [("", 0)]
     older.close()
+
+
+def test_a_step_keeps_its_groups_in_the_order_trained_on(ledger):
+    opened(ledger, 3)
+    for g in (0, 1, 2):
+        ledger.commit_submissions([making.trajectory(g, 0), making.trajectory(g, 1)], version=0)
+    ledger.consume(1, [2, 0], horizon=5, max_staleness=0, num_tokens=8)
+    assert ledger.rows("SELECT groups_json FROM steps") == [("[2, 0]",)]
+
+
+def test_a_ledger_of_an_older_release_gains_the_columns_that_it_lacks(tmp_path):
+    Ledger(tmp_path / "ledger.sqlite", "run").close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("ALTER TABLE steps DROP COLUMN groups_json")
+        db.execute("ALTER TABLE trajectories DROP COLUMN checksum")
+    older = Ledger(tmp_path / "ledger.sqlite", "run")
+    opened(older)
+    older.commit_submissions([making.trajectory(0, 0), making.trajectory(0, 1)], version=0)
+    older.consume(1, [0], horizon=5, max_staleness=0, num_tokens=4)
+    assert older.rows("SELECT groups_json FROM steps") == [("[0]",)]
+    older.close()
