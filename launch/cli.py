@@ -187,11 +187,12 @@ def _become(role: str, rest: list[str]) -> None:
         os.execv(sys.executable, [sys.executable, "-m", module, *rest])
     from common.config import load
     from launch.config import RunConfig
-    from launch.roles import learner_arguments
+    from launch.roles import learner_arguments, learner_environment
 
     files, overrides = split_overrides(rest)
     config = load(RunConfig, [Path(file) for file in files if not file.startswith("--")], overrides)
-    arguments = learner_arguments(config.learner.num_ranks, config.supervision.learner_stop_s)
+    arguments = learner_arguments(config.learner, config.supervision.learner_stop_s, config.run.name)
+    os.environ |= learner_environment(config.learner)
     os.execv(sys.executable, [sys.executable, *arguments, *rest])
 
 

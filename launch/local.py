@@ -35,10 +35,11 @@ from learner.offline.sft import SftRoleConfig, train
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Check, lock, run, report; the exit code. ConfigurationError when the learner needs other processes."""
     config = load(RunConfig, options.config, overrides)
-    if config.learner.num_ranks > 1:
-        raise ConfigurationError(
-            f"learner.num_ranks = {config.learner.num_ranks}: `pronghorn local` has one process; allowed is 1"
-        )
+    for name in ("num_ranks", "num_hosts"):
+        if (number := getattr(config.learner, name)) > 1:
+            raise ConfigurationError(
+                f"learner.{name} = {number}: `pronghorn local` has one process; allowed is 1"
+            )
     return conduct(config, run_in_one_loop)
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from actors.assembly import hub_client
 from common.aio import background
 from common.config import load
+from common.errors import ConfigurationError
 from common.log import configure_logging
 from common.role import INTERRUPTED
 from launch import roles
@@ -28,8 +29,14 @@ from launch.view import View
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Check, lock, run, report; the exit code."""
-    return conduct(load(RunConfig, options.config, overrides), run_in_processes)
+    """Check, lock, run, report; the exit code. ConfigurationError when the learner needs other hosts."""
+    config = load(RunConfig, options.config, overrides)
+    if config.learner.num_hosts > 1:
+        raise ConfigurationError(
+            f"learner.num_hosts = {config.learner.num_hosts}: `pronghorn run` has one machine; allowed is 1, "
+            "and launch/multinode.sh starts more"
+        )
+    return conduct(config, run_in_processes)
 
 
 def conduct(

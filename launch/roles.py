@@ -1,32 +1,55 @@
 """How each part of a run is started: command line, log file, threads and cores, time to stop."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 
+from common.address import interface_of, own_address, resolve
 from launch import machine
 from launch.config import RunConfig
 from launch.processes import Command
+from learner.config import LearnerConfig
+
+RENDEZVOUS = "learner.rendezvous"
 
 TORCHRUN_LEAVE_S = 5.0
 """What torchrun needs to leave once its ranks have; it must not be killed before it can kill them."""
 
 
-def learner_arguments(num_ranks: int, stop_s: float) -> list[str]:
+def learner_arguments(learner: LearnerConfig, stop_s: float, run: str = "run") -> list[str]:
     """What follows `python` to start all ranks of the learner on this host.
 
     torchrun passes a signal on and kills ranks that live `stop_s` later, in whole seconds, rounded up.
+    With several hosts it meets the others at `learner.rendezvous` as the rendezvous of `run`. PreflightError
+    when there is no way there.
     """
-    return [*_torchrun(num_ranks, stop_s), "-m", "learner"]
+    if learner.num_hosts == 1:
+        return [*_torchrun(learner.num_ranks, stop_s, ["--standalone"]), "-m", "learner"]
+    own = own_address(learner.rendezvous_address[0], RENDEZVOUS)
+    # Not left to torchrun, which asks the resolver for this host's name: there may be none.
+    leads = str(own == resolve(learner.rendezvous_address[0], RENDEZVOUS)).lower()
+    meeting = ["--nnodes", str(learner.num_hosts), "--rdzv-backend", "c10d", "--rdzv-id", run]
+    meeting += ["--rdzv-endpoint", learner.rendezvous, "--rdzv-conf", f"is_host={leads}", "--local-addr", own]
+    return [*_torchrun(learner.num_ranks, stop_s, meeting), "-m", "learner"]
+
+
+def learner_environment(learner: LearnerConfig) -> dict[str, str]:
+    """Variables for all ranks on this host: the interface that leads to the others, unless one is given."""
+    if learner.num_hosts == 1:
+        return {}
+    name = interface_of(own_address(learner.rendezvous_address[0], RENDEZVOUS))
+    variables = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    return {variable: name for variable in variables if name and variable not in os.environ}
 
 
 def trainer_arguments(module: str, num_ranks: int, stop_s: float) -> list[str]:
     """What follows `python` to start all ranks of an offline trainer; one rank needs no torchrun."""
-    return [*(_torchrun(num_ranks, stop_s) if num_ranks > 1 else []), "-m", module]
+    return [*(_torchrun(num_ranks, stop_s, ["--standalone"]) if num_ranks > 1 else []), "-m", module]
 
 
-def _torchrun(num_ranks: int, stop_s: float) -> list[str]:
-    ranks = ["--standalone", "--nproc-per-node", str(num_ranks)]
+def _torchrun(num_ranks: int, stop_s: float, meeting: list[str]) -> list[str]:
+    ranks = [*meeting, "--nproc-per-node", str(num_ranks)]
     # Before torch 2.12 there is no such option: ranks have 30 s there.
     if _torch_release() >= (2, 12):
         ranks += ["--shutdown-timeout", str(math.ceil(stop_s))]
@@ -75,7 +98,7 @@ def learner(config: RunConfig) -> Command:
     return _command(
         config,
         "learner",
-        learner_arguments(config.learner.num_ranks, config.supervision.learner_stop_s),
+        learner_arguments(config.learner, config.supervision.learner_stop_s),
         num_threads=config.learner.num_threads,
         cpu_cores=config.learner.cpu_cores,
         stop_s=config.supervision.learner_stop_s + TORCHRUN_LEAVE_S,

@@ -1,21 +1,27 @@
 """`torchrun ... -m learner CONFIG.toml`: the learner. Rank 0 leads, the other ranks serve its trainer."""
 
 import asyncio
-import os
 import signal
 import sys
 
 from common.bus.tcp import TcpLearnerBus
+from common.log import configure_logging
 from common.role import INTERRUPTED, run_role
 from learner.assembly import opened
 from learner.config import LearnerRoleConfig
+from learner.rank import settle_rank
 from learner.ranks import open_trainer, serve
 
 
 def main() -> int:
     """Train to the last step; the exit code, `INTERRUPTED` when it was stopped and kept a checkpoint."""
-    rank = int(os.environ.get("RANK", "0"))
-    return run_role("learner", LearnerRoleConfig, _follow if rank else _lead, process=f"learner-{rank}")
+    return run_role("learner", LearnerRoleConfig, _train_as_rank)
+
+
+def _train_as_rank(config: LearnerRoleConfig) -> int:
+    rank = settle_rank(config.learner)
+    configure_logging(f"learner-{rank}")
+    return _follow(config) if rank else _lead(config)
 
 
 def _follow(config: LearnerRoleConfig) -> int:

@@ -129,7 +129,7 @@ class BatchBuilder:
         return pack(
             sequences,
             microbatch_tokens=config.microbatch_tokens,
-            num_ranks=config.num_ranks,
+            num_ranks=config.world_size,
             loss=config.loss,
         )
 

@@ -134,6 +134,11 @@ class LearnerConfig(OptimizerConfig):
     microbatch_tokens: int = Field(default=4096, ge=64)
     """Token budget of one packed micro-batch."""
     num_ranks: int = Field(default=1, ge=1)
+    """On each host."""
+    num_hosts: int = Field(default=1, ge=1)
+    """Hosts that share the learner; each runs `pronghorn learner` with the same configuration."""
+    rendezvous: str = Field(default="", pattern=r"^$|^(\[[0-9A-Fa-f:.]+\]|[^\s:/]+):[0-9]{1,5}$")
+    """With several hosts: `HOST:PORT` of the one whose first process leads, where they meet."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     attention: Literal["auto", "flash", "per_sequence"] = "auto"
     num_threads: int = Field(default=1, ge=1)
@@ -145,6 +150,23 @@ class LearnerConfig(OptimizerConfig):
     """Mean |engine - learner| logprob, nats, above which the first batch stops the run."""
     batch_s: float = Field(default=600.0, gt=0)
     """Deadline of waiting for a batch; past it the run ends with the reason."""
+
+    @property
+    def world_size(self) -> int:
+        """Ranks on all hosts."""
+        return self.num_ranks * self.num_hosts
+
+    @property
+    def rendezvous_address(self) -> tuple[str, int]:
+        """Host and port of `rendezvous`, which must be set."""
+        host, _, port = self.rendezvous.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @model_validator(mode="after")
+    def _hosts_can_meet(self) -> "LearnerConfig":
+        if self.num_hosts > 1 and not self.rendezvous:
+            raise ValueError(f"num_hosts = {self.num_hosts}: give rendezvous = 'HOST:PORT', where they meet")
+        return self
 
     @model_validator(mode="after")
     def _group_can_be_compared(self) -> "LearnerConfig":

@@ -8,6 +8,7 @@ from pathlib import Path
 from common.config import load
 from launch import roles
 from launch.config import RunConfig
+from learner.config import LearnerConfig
 from tests.launch.making import run_config
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ async def test_a_rank_that_does_not_stop_is_killed_by_torchrun_after_that_time(t
     """Without the option this takes torchrun's own 30 s."""
     script = tmp_path / "deaf.py"
     script.write_text(DEAF)
-    torchrun = roles.learner_arguments(1, stop_s=1.0)[:-2]
+    torchrun = roles.learner_arguments(LearnerConfig(), stop_s=1.0)[:-2]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *torchrun,
