@@ -1,10 +1,12 @@
 """Messages as frames and back: MessagePack for structure, raw bytes for arrays, never pickle.
 
-    frame 0     msgpack [protocol version, kind, fields]; an array is an extension of kind int32 or float32
+    frame 0     msgpack [protocol version, kind, fields], then 8 bytes: xxh3-64 of all else in the message;
+                an array is an extension of kind int32 or float32
     frame 1..   the bytes of one large array or payload each, referenced from frame 0, in order
 
 Arrays below `FRAME_BYTES` travel inside frame 0: ZeroMQ copies frames of that size anyway, and one copy of
-a few kilobytes costs less than a frame. Decoded means validated: types are checked strictly, nothing is cast.
+a few kilobytes costs less than a frame. Decoded means validated: the checksum holds, types are checked
+strictly, nothing is cast. (TCP's own checksum has 16 bits: a token may turn into another under it.)
 """
 
 import itertools
@@ -15,6 +17,7 @@ from typing import Any, TypeVar, get_args, overload
 
 import msgpack
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -30,6 +33,8 @@ MAX_ITEMS = 1 << 16
 """The most items of one list on the wire: more than models have tensors, few enough to allot to a liar."""
 MAX_FIELDS = 64
 """The most fields of one record."""
+SEAL_BYTES = 8
+"""Of the checksum at the end of frame 0."""
 
 _INLINE = {np.dtype("<i4"): 1, np.dtype("<f4"): 2}
 _FRAMED = {np.dtype("<i4"): 17, np.dtype("<f4"): 18}
@@ -43,7 +48,27 @@ def encode(message: Record) -> list[Buffer]:
     """The frames of `message`; large arrays are not copied and must not change until they are sent."""
     frames: list[Buffer] = [b""]
     frames[0] = _pack(message, frames, FRAME_BYTES)
-    return frames
+    return seal(frames)
+
+
+def seal(frames: Sequence[Buffer]) -> list[Buffer]:
+    """The same frames with the checksum of all of them at the end of the first."""
+    return [bytes(frames[0]) + _checksum(frames), *frames[1:]]
+
+
+def _checksum(frames: Sequence[Buffer]) -> bytes:
+    digest = xxhash.xxh3_64()
+    for frame in frames:
+        digest.update(frame)
+    return digest.digest()
+
+
+def _opened(frames: Sequence[Buffer]) -> list[Buffer]:
+    """The frames as they were sealed; ProtocolError when they are torn."""
+    content = [memoryview(frames[0])[:-SEAL_BYTES], *frames[1:]]
+    if bytes(memoryview(frames[0])[-SEAL_BYTES:]) != _checksum(content):
+        raise ProtocolError("torn on the way, or of another release: the checksum does not fit")
+    return content
 
 
 @overload
@@ -58,6 +83,10 @@ def decode(frames: Sequence[Buffer], allowed: type[RecordT] | UnionType) -> Any:
     """
     if not frames:
         raise ProtocolError("a message without frames")
+    return _validated(_opened(frames), allowed)
+
+
+def _validated(frames: Sequence[Buffer], allowed: type[RecordT] | UnionType) -> Any:
     version, kind, fields = _unpack(frames)
     if type(version) is not int or version != PROTOCOL_VERSION:
         raise ProtocolError(f"protocol version {version!r:.40}; this side speaks {PROTOCOL_VERSION}")
@@ -74,13 +103,13 @@ def decode(frames: Sequence[Buffer], allowed: type[RecordT] | UnionType) -> Any:
 
 
 def pack(message: Record) -> bytes:
-    """`message` as one blob, the same form in one frame; how the ledger stores trajectories."""
+    """`message` as one blob, the same form in one frame, unsealed; how the ledger stores trajectories."""
     return _pack(message, [b""], 1 << 62)
 
 
 def unpack(blob: Buffer, kind: type[RecordT]) -> RecordT:
     """The validated `kind` that `pack` wrote; ProtocolError with a one-line reason when it is not one."""
-    return decode([blob], kind)
+    return _validated([blob], kind)  # type: ignore[no-any-return]
 
 
 def kind_of(record: type[Record]) -> str:

@@ -87,9 +87,16 @@ def test_a_payload_of_any_size_survives(num_bytes: int) -> None:
     assert codec.decode(frames, OnWeights) == chunk
 
 
+def unsealed(message: Record) -> list[Any]:
+    """The frames of a message without their checksum."""
+    first, *others = codec.encode(message)
+    return [bytes(first)[: -codec.SEAL_BYTES], *others]
+
+
 def refusal(frames: list[Any], allowed: Any = FromActor) -> str:
+    """Why these frames are refused although their checksum holds."""
     with pytest.raises(ProtocolError) as caught:
-        codec.decode(frames, allowed)
+        codec.decode(codec.seal(frames) if frames else [], allowed)
     text = str(caught.value)
     assert len(text) < 400
     assert len(text.splitlines()) == 1
@@ -102,7 +109,7 @@ def envelope(fields: Any, kind: Any = "submit", version: Any = 1) -> bytes:
 
 
 def test_a_message_of_another_kind_or_version_is_named() -> None:
-    hello = codec.encode(Hello(actor="a"))
+    hello = unsealed(Hello(actor="a"))
     assert refusal(hello, FromLearner).startswith(
         "kind 'hello' is not allowed here; allowed: welcome, grant, ack"
     )
@@ -156,13 +163,13 @@ def extension(code: int, data: bytes) -> Any:
     ],
 )
 def test_a_wrong_array_is_refused_with_the_reason(tokens: Any, frames: list[bytes], reason: str) -> None:
-    submit = msgpack.unpackb(codec.encode(Submit(trajectory=make_trajectory(num_turns=1)))[0])
+    submit = msgpack.unpackb(unsealed(Submit(trajectory=make_trajectory(num_turns=1)))[0])
     submit[2]["trajectory"]["turns"][0]["action_tokens"] = tokens
     assert reason in refusal([msgpack.packb(submit), *frames])
 
 
 def test_one_frame_cannot_stand_for_two_arrays() -> None:
-    frames = codec.encode(Submit(trajectory=make_trajectory(num_turns=2, num_actions=20_000)))
+    frames = unsealed(Submit(trajectory=make_trajectory(num_turns=2, num_actions=20_000)))
     assert "frames arrived" in refusal(frames[:-1])
     assert "frames arrived" in refusal([*frames, b"junk"])
     twice = bytes(frames[0]).replace(msgpack.packb([2, 80_000]), msgpack.packb([1, 80_000]))
@@ -197,6 +204,18 @@ def test_a_hostile_frame_is_refused_at_little_cost(frame: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:
         tracemalloc.stop()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_message_of_which_one_bit_was_turned_on_the_way_is_always_refused(data: st.DataObject) -> None:
+    large = data.draw(st.booleans())
+    trajectory = make_trajectory(num_turns=2, num_actions=20_000 if large else 4)
+    frames = [bytearray(frame) for frame in codec.encode(Submit(trajectory=trajectory))]
+    frame = data.draw(st.sampled_from(frames))
+    frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(ProtocolError, match="torn"):
+        codec.decode([bytes(frame) for frame in frames], FromActor)
 
 
 def test_no_frames_are_no_message() -> None:
@@ -237,7 +256,7 @@ def test_junk_anywhere_in_a_valid_message_raises_nothing_but_protocol_errors(
     junk: Any, path: list[int], large: bool
 ) -> None:
     trajectory = make_trajectory(num_turns=2, num_actions=20_000 if large else 4)
-    first, *frames = codec.encode(Submit(trajectory=trajectory))
+    first, *frames = unsealed(Submit(trajectory=trajectory))
     message = msgpack.unpackb(first, strict_map_key=False)
     place = message
     for step in path[:-1]:
@@ -248,7 +267,7 @@ def test_junk_anywhere_in_a_valid_message_raises_nothing_but_protocol_errors(
         place = inner
     keys = list(place) if isinstance(place, dict) else list(range(len(place)))
     place[keys[path[-1] % len(keys)]] = junk
-    survives([msgpack.packb(message), *map(bytes, frames)], FromActor)
+    survives(codec.seal([msgpack.packb(message), *map(bytes, frames)]), FromActor)
 
 
 @settings(max_examples=300, deadline=None)
@@ -257,10 +276,12 @@ def test_junk_anywhere_in_a_valid_message_raises_nothing_but_protocol_errors(
     cut=st.integers(0, 400),
 )
 def test_damaged_messages_raise_nothing_but_protocol_errors(flips: list[tuple[int, int]], cut: int) -> None:
-    frame = bytearray(codec.encode(Submit(trajectory=make_trajectory(num_turns=1)))[0])
+    frame = bytearray(unsealed(Submit(trajectory=make_trajectory(num_turns=1)))[0])
     for place, value in flips:
         frame[place % len(frame)] = value
-    survives([bytes(frame[: len(frame) - cut])], FromActor)
+    damaged = [bytes(frame[: len(frame) - cut])]
+    survives(damaged, FromActor)
+    survives(codec.seal(damaged), FromActor)
 
 
 def test_a_blob_of_another_kind_or_torn_is_refused() -> None:
