@@ -98,6 +98,8 @@ episodes/tokens | tokens | their length, read and sampled, mean
 episodes/action_tokens | tokens | their sampled tokens, mean
 episodes/faults | episodes | broken by the environment or the engine, played again, never scored
 episodes/duplicates | episodes | delivered more than once, and dropped
+episodes/late | episodes | delivered after their group had been dropped, and dropped
+episodes/unknown | episodes | delivered without ever having been granted, and dropped
 episodes/returned_leases | leases | taken back from actors that fell silent or left
 episodes/dropped_zero_variance | groups | dropped because all members scored the same
 episodes/dropped_stale | groups | dropped because they would have been older than the limit

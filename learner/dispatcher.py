@@ -9,6 +9,7 @@ It waits for nothing but the ledger. `take_batch` waits for groups and is woken 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -22,9 +23,10 @@ from learner.config import LearnerConfig
 from learner.evaluation_queue import EvaluationLimits, EvaluationQueue
 from learner.leases import LeaseBook
 from learner.ledger import Ledger
+from learner.ledger_records import COUNTED, LeaseEnd
 from learner.ledger_thread import LedgerThread
 from learner.outstanding import Outstanding
-from learner.staleness import max_outstanding
+from learner.staleness import max_outstanding, min_version
 from learner.tally import Tally
 from learner.task_order import TaskSource
 
@@ -77,11 +79,12 @@ class Dispatcher:
     async def restore(self) -> None:
         """Take up what the ledger knows: complete groups wait to be consumed, open ones are granted again."""
         async with self._lock:
+            await self._call(self._ledger.end_all_leases, "restarted")
             for known in await self._call(self._ledger.groups_in, "complete", "training"):
                 await self._completed(known.id)
             for known in await self._call(self._ledger.groups_in, "open", "training"):
                 self._groups.open[known.id] = known
-                self.book.offer(known, self._sampling, min_version=self._min_version())
+                self.book.offer(known, self._sampling, min_version(self._config.staleness, self.version))
             # Not offered before the evaluation is opened again; but actors may still hold their episodes.
             for known in await self._call(self._ledger.groups_in, "open", "evaluation"):
                 self._groups.evaluating[known.id] = known.label
@@ -108,16 +111,16 @@ class Dispatcher:
         async with self._lock:
             await self._end(self.book.join(actor), "rejoined")
 
-    async def leave(self, actor: str, why: str) -> None:
+    async def leave(self, actor: str, why: LeaseEnd) -> None:
         """An actor left or fell silent; its leases go to others."""
         async with self._lock:
             await self._end(self.book.leave(actor), why)
 
-    async def _end(self, leases: Sequence[Lease], why: str) -> None:
+    async def _end(self, leases: Sequence[Lease], why: LeaseEnd) -> None:
         ended = [(x.identity.group, x.identity.member, x.identity.attempt) for x in leases]
         await self._call(self._ledger.end_leases, ended, why)
-        if ended and why != "faulted":
-            self.tally.count("returned_leases", len(ended))
+        if ended and why != "refused":
+            self.tally.count("faults" if why == "faulted" else "returned_leases", len(ended))
 
     async def reconcile(self, actor: str, held: Sequence[tuple[int, int]], grace_s: float) -> None:
         """What was granted more than `grace_s` ago and the actor does not hold is played anew."""
@@ -128,28 +131,32 @@ class Dispatcher:
     async def fault(self, actor: str, identity: Member) -> Outgoing:
         """The environment or the engine broke: the lease is played again, never scored."""
         async with self._lock:
-            lease = self.book.give_back(actor, identity)
-            if lease is None:
-                return []
-            self.tally.count("faults")
-            await self._end([lease], "faulted")
-            given_up = identity.attempt + 1 >= MAX_ATTEMPTS
-            return await self._drop(identity.group, "faulted") if given_up else []
+            return await self._play_again(actor, identity, "faulted")
+
+    async def _play_again(self, actor: str, identity: Member, why: LeaseEnd) -> Outgoing:
+        """The lease, if the actor holds it, goes to the next attempt, and after the last takes its group."""
+        if (lease := self.book.give_back(actor, identity)) is None:
+            return []
+        await self._end([lease], why)
+        return await self._drop(identity.group, "faulted") if identity.attempt + 1 >= MAX_ATTEMPTS else []
 
     async def submit(self, submissions: Sequence[tuple[str, Trajectory]]) -> Outgoing:
         """Commit trajectories; the returned acknowledgements are true: what they name is on the disk."""
         async with self._lock:
-            trajectories = [trajectory for _, trajectory in submissions]
-            arrivals = await self._call(self._ledger.commit_submissions, trajectories, self.version)
+            played = [trajectory for _, trajectory in submissions]
+            commit = partial(self._ledger.commit_submissions, only_granted=True)
+            arrivals = await self._call(commit, played, self.version)
             replies: Outgoing = []
             for (actor, _), arrival in zip(submissions, arrivals, strict=True):
                 identity = arrival.trajectory.identity
                 replies.append((actor, Ack(identity=identity, is_duplicate=arrival.verdict != "stored")))
                 if arrival.verdict != "stored":
-                    self.tally.count("duplicates")
+                    self.tally.count(COUNTED[arrival.verdict])
+                    # It forgets what it sent; if it holds the lease, somebody must play it.
+                    replies += await self._play_again(actor, identity, "refused")
                     continue
                 for other, lease in self.book.settle(identity.group, identity.member):
-                    if other != actor:
+                    if (other, lease.identity.attempt) != (actor, identity.attempt):
                         replies.append((other, Cancel(identity=lease.identity)))
                 if identity.group not in self._groups.evaluating:
                     self.tally.add(arrival.trajectory)
@@ -195,8 +202,7 @@ class Dispatcher:
         size = self._config.group_size
         capacity = max_outstanding(self._config.staleness, self._config.groups_per_step)
         wanted = -(-max(0, self.book.num_credits - self.book.num_pending) // size)
-        number = min(capacity - self._groups.num_training, wanted)
-        if number <= 0:
+        if (number := min(capacity - self._groups.num_training, wanted)) <= 0:
             return
         cursor = await self._call(self._ledger.num_groups)
         opened = await self._call(
@@ -210,12 +216,7 @@ class Dispatcher:
         )
         for group in opened:
             self._groups.open[group.id] = group
-            self.book.offer(group, self._sampling, self._min_version())
-
-    def _min_version(self) -> int:
-        """Synchronous training and `wait` promise no older token: no episode begins with older weights."""
-        staleness = self._config.staleness
-        return self.version if staleness.max_staleness == 0 or staleness.mode == "wait" else 0
+            self.book.offer(group, self._sampling, min_version(self._config.staleness, self.version))
 
     # --- consuming ---------------------------------------------------------------------------
 

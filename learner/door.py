@@ -13,6 +13,7 @@ from common.bus.bus import LearnerBus
 from common.bus.config import BusConfig
 from common.messages import Fault, FromActor, FromLearner, Goodbye, Heartbeat, Hello, Ready, Stop, Submit
 from learner.dispatcher import Dispatcher
+from learner.ledger_records import LeaseEnd
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Door:
                 log.warning("unreachable actor=%s", actor)
                 await self._give_up(actor, "unreachable")
 
-    async def _give_up(self, actor: str, why: str) -> None:
+    async def _give_up(self, actor: str, why: LeaseEnd) -> None:
         """Its leases go to others, and its credits are void: if it lives, it says Hello and begins anew."""
         self._bus.forget(actor)
         await self._dispatcher.leave(actor, why)

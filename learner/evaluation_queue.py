@@ -42,7 +42,13 @@ class EvaluationQueue:
         self._limits = EvaluationLimits(1, Sampling(), 0, 1.0)
 
     async def open(self, label: str, tasks: Sequence[TaskReference], limits: EvaluationLimits) -> None:
-        """Open one group per task, or take up what `label` has open already."""
+        """Open one group per task, or take up what `label` has open already.
+
+        What another label has open is given up: a run that was stopped amid it has gone past it since.
+        """
+        for other in await self._call(self._ledger.unfinished_evaluations):
+            if other != label:
+                await self.abandon(other, limits.version)
         mine = await self._call(self._ledger.evaluation_groups, label)
         if not mine:
             mine = await self._call(

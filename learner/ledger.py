@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.codec import pack, unpack
+from common.codec import unpack
 from common.errors import LedgerError
 from common.trajectory import Group, TaskReference, Trajectory
-from learner import ledger_rewind
-from learner.ledger_file import Transaction, checksum, open_file
-from learner.ledger_records import Arrival, OpenGroup, Purpose, result_columns, task_columns
+from learner import ledger_arrivals, ledger_rewind
+from learner.ledger_file import FORMAT, Transaction, open_file
+from learner.ledger_records import Arrival, OpenGroup, Purpose, Verdict, task_columns
 
 
 class Ledger:
@@ -37,6 +37,7 @@ class Ledger:
             raise LedgerError(f"{path}: cannot open the ledger: {error}") from error
         if owner is None:
             self._set_meta("run", run)
+            self._set_meta("format", FORMAT)
         elif owner != run:
             raise LedgerError(f"{path}: belongs to run {owner!r}, not to {run!r}")
 
@@ -103,52 +104,25 @@ class Ledger:
                 [(why, *lease) for lease in leases],
             )
 
-    def commit_submissions(self, trajectories: Sequence[Trajectory], version: int) -> list[Arrival]:
-        """Store each trajectory under its (group, member) unless one is there; durable when this returns."""
-        arrivals = []
+    def end_all_leases(self, why: str) -> None:
+        """Whatever is still out ends: the process that granted it is no more."""
         with self._transaction():
-            for trajectory in trajectories:
-                arrivals.append(self._store(trajectory, version))
-            repeated = sum(arrival.verdict == "duplicate" for arrival in arrivals)
-            if repeated:
-                self._set_meta("duplicates", str(int(self.meta("duplicates") or 0) + repeated))
-        return arrivals
+            self._db.execute("UPDATE leases SET ended = ? WHERE ended = ''", (why,))
 
-    def _store(self, t: Trajectory, version: int) -> Arrival:
-        key = (t.identity.group, t.identity.member)
-        row = self._db.execute(
-            "SELECT state, size, environment, task, horizon FROM groups WHERE id = ?", (key[0],)
-        ).fetchone()
-        expected = None if row is None else tuple(row[2:])
-        if expected != (t.task.environment, t.task.task, t.horizon) or t.identity.member >= row[1]:
-            return Arrival(t, "unknown", completes=False)
-        if self._one("SELECT COUNT(*) FROM trajectories WHERE group_id = ? AND member = ?", key):
-            return Arrival(t, "duplicate", completes=False)
-        if row[0] != "open":
-            return Arrival(t, "late", completes=False)
-        packed = pack(t)
-        self._db.execute(
-            "INSERT INTO trajectories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *key,
-                t.identity.attempt,
-                t.actor,
-                *result_columns(t),
-                version,
-                time.time(),
-                packed,
-                checksum(packed),
-            ),
-        )
-        self._db.execute(
-            "UPDATE leases SET ended = CASE WHEN attempt = ? THEN 'submitted' ELSE 'superseded' END"
-            " WHERE group_id = ? AND member = ? AND ended = ''",
-            (t.identity.attempt, *key),
-        )
-        stored = self._one("SELECT COUNT(*) FROM trajectories WHERE group_id = ?", key[:1])
-        if stored == row[1]:
-            self._db.execute("UPDATE groups SET state = 'complete' WHERE id = ?", key[:1])
-        return Arrival(t, "stored", completes=stored == row[1])
+    def commit_submissions(
+        self, trajectories: Sequence[Trajectory], version: int, *, only_granted: bool = False
+    ) -> list[Arrival]:
+        """Store each trajectory under its (group, member) unless one is there; durable when this returns.
+
+        With `only_granted` what belongs to another run or was never granted is unknown. What is not stored is
+        counted by its verdict.
+        """
+        with self._transaction():
+            return ledger_arrivals.commit(self._db, trajectories, version, self._run if only_granted else "")
+
+    def num_arrivals(self, verdict: Verdict) -> int:
+        """How many trajectories of the run have arrived with this verdict, which is not `stored`."""
+        return ledger_arrivals.counted(self._db, verdict)
 
     def drop(self, group: int, reason: str, step: int) -> None:
         """Give up an open or complete group; it will never be trained on."""
@@ -179,6 +153,11 @@ class Ledger:
         """What was opened for an evaluation and is not finished, oldest first."""
         known = [g for state in ("open", "complete") for g in self.groups_in(state, "evaluation")]
         return sorted((g for g in known if g.label == label), key=lambda g: g.id)
+
+    def unfinished_evaluations(self) -> list[str]:
+        """Labels of evaluations of which something was opened and is neither recorded nor given up."""
+        labels = "SELECT DISTINCT label FROM groups WHERE purpose = 'evaluation' AND state IN (?, ?)"
+        return [label for (label,) in self.rows(labels, ("open", "complete"))]
 
     def _open_group(self, row: Sequence[Any]) -> OpenGroup:
         played = self._db.execute("SELECT member FROM trajectories WHERE group_id = ?", (row[0],)).fetchall()

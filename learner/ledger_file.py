@@ -7,6 +7,9 @@ import xxhash
 
 from common.errors import LedgerError
 
+FORMAT = "2"
+"""Of ledgers whose leases are kept so that each ends exactly once; none is recorded where it is older."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS groups (

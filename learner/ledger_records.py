@@ -7,6 +7,34 @@ from common.trajectory import TaskReference, Trajectory
 
 Purpose = Literal["training", "evaluation"]
 Verdict = Literal["stored", "duplicate", "late", "unknown"]
+"""Of a trajectory that arrived. `duplicate`: its member is played already; `late`: its group is dropped;
+`unknown`: it was never granted here."""
+
+COUNTED: dict[Verdict, str] = {"duplicate": "duplicates", "late": "late", "unknown": "unknown"}
+"""The curve in which a trajectory that is not stored is counted."""
+
+LeaseEnd = Literal[
+    "submitted",
+    "recovered",
+    "superseded",
+    "dropped",
+    "faulted",
+    "refused",
+    "undelivered",
+    "rejoined",
+    "left",
+    "lost",
+    "unreachable",
+    "restarted",
+]
+"""How a lease ended; in the ledger "" while it is out.
+
+`submitted`: its trajectory is stored; `recovered`: the same, after the lease had been given up and before
+anybody was faster; `superseded`: another attempt's is; `dropped`: its group was given up. The others went
+to a later attempt: `faulted`, environment or engine broke; `refused`, what was submitted for it is not what
+was granted; `undelivered`, the actor does not know of it; `rejoined`, `left`, `lost`, `unreachable`, what
+became of the actor; `restarted`, the learner was.
+"""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,12 @@ def rewind(db: sqlite3.Connection, step: int) -> int:
     made again, and the evaluation that is made anew must not count what it played.
     """
     db.execute("DELETE FROM steps WHERE step > ?", (step,))
+    db.execute(
+        "UPDATE groups SET state = 'dropped', reason = 'rewound' WHERE purpose = 'evaluation'"
+        " AND state = 'consumed'"
+        " AND label IN (SELECT label FROM evaluations WHERE step > ?1 OR version > ?1)",
+        (step,),
+    )
     db.execute("DELETE FROM evaluations WHERE step > ?1 OR version > ?1", (step,))
     _drop_evaluation_groups(db, "rewound", f"(granted_version > ?1 OR label IN ({_PLAYED_LATER}))", step)
     return db.execute(

@@ -23,6 +23,14 @@ def max_outstanding(config: StalenessConfig, groups_per_step: int) -> int:
     return (config.max_staleness + 1) * groups_per_step
 
 
+def min_version(config: StalenessConfig, version: int) -> int:
+    """The oldest policy that may begin an episode granted at `version`.
+
+    Synchronous training and `wait` promise no older token: no episode begins with older weights.
+    """
+    return version if config.max_staleness == 0 or config.mode == "wait" else 0
+
+
 def token_staleness(trajectory: Trajectory, version: int) -> NDArray[np.int32]:
     """[A] versions between each action token's policy and `version`.
 

@@ -80,7 +80,7 @@ def _trajectories(ledger: Ledger) -> dict[str, int]:
         "dropped": by_state["dropped"],
         "waiting": by_state["complete"],
         "in_play": by_state["open"],
-        "duplicate": int(ledger.meta("duplicates") or 0),
+        "duplicate": ledger.num_arrivals("duplicate"),
     }
 
 

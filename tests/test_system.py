@@ -248,6 +248,9 @@ async def test_one_heldout_task_that_faults_is_played_again_by_the_only_actor(ma
 async def test_heldout_episodes_that_arrive_after_a_restart_are_never_training(make):
     first = make(groups_per_step=1)
     await first.dispatcher.open_evaluation("before", TASKS[:2], horizon=3, sampling=SAMPLING)
+    await first.dispatcher.join("a")
+    first.dispatcher.book.add_credits("a", 2, is_first=True)
+    await first.dispatcher.grants()
     first.close()
     second = make(groups_per_step=1)
     await second.dispatcher.restore()
