@@ -55,4 +55,7 @@ def make_table(config: ActorRoleConfig, name: str, hub: Hub, engine: Engine, mod
     def dialogues(instructions: str) -> Dialogue:
         return Dialogue(tokenizer, instructions)
 
-    return Table(name, hub, engine, dialogues, config.tasks.action_format, config.actor.episode_s)
+    actor = config.actor
+    return Table(
+        name, hub, engine, dialogues, config.tasks.action_format, actor.episode_s, is_seeded=actor.is_seeded
+    )

@@ -55,6 +55,9 @@ class ActorConfig(Section):
     """Of one hub call that failed in transit; a step carries its index, so none is played twice."""
     episode_s: float = Field(default=600.0, gt=0)
     """An episode longer than this is truncated by time."""
+    is_seeded: bool = False
+    """Sample every action with a seed that its lease decides, so that an episode that is played again by the
+    same weights is the same one. With vLLM each such request is sampled by itself, which costs speed."""
     max_unacknowledged: int = Field(default=512, ge=1)
     """Finished trajectories kept for a learner that does not answer; past that no lease is taken."""
     engine: EngineConfig = EngineConfig()

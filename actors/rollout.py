@@ -17,6 +17,7 @@ from common.action_format import ActionFormat, malformed_reply, parse
 from common.arrays import Int32
 from common.messages import Lease
 from common.prompt import Dialogue
+from common.seeding import derive_seed
 from common.trajectory import Outcome, Trajectory, Turn
 from envhub.environment import StepResult
 from envhub.hub import Hub, HubSession
@@ -40,6 +41,8 @@ class Table:
     dialogues: DialogueSource
     action_format: ActionFormat
     episode_s: float
+    is_seeded: bool = False
+    """Every action is sampled with a seed that its lease decides: played again, the episode is the same."""
 
 
 async def play(lease: Lease, table: Table) -> Trajectory:
@@ -117,11 +120,18 @@ class Episode:
         sampling = self._lease.sampling
         budget = min(sampling.max_action_tokens, sampling.max_episode_tokens - self._num_tokens)
         generation = await self._table.engine.generate(
-            np.concatenate(self._context), max_tokens=budget, sampling=sampling
+            np.concatenate(self._context), max_tokens=budget, sampling=sampling, seed=self._seed()
         )
         self._context.append(generation.tokens)
         self._num_tokens += len(generation.tokens)
         return generation
+
+    def _seed(self) -> int | None:
+        """Of the next action: the same at every attempt, another for every member, turn and group."""
+        identity = self._lease.identity
+        if not self._table.is_seeded:
+            return None
+        return derive_seed(self._lease.task.seed, "action", identity.group, identity.member, len(self.turns))
 
     async def _act(self, observation: str, prompt: Int32, generation: Generation) -> StepResult:
         """Hand the action to the environment and record the turn."""

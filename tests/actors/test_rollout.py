@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,31 @@ async def test_every_turn_records_the_version_that_sampled_it():
     trajectory = await play(lease(horizon=3), given)
     assert trajectory.token_versions().tolist() == [v for v in (0, 1, 2) for _ in action("guess 900")]
     assert (trajectory.oldest_version, trajectory.newest_version) == (0, 2)
+
+
+class NotingEngine(ScriptedEngine):
+    """A scripted engine that remembers the seeds it was given."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__([action(text) for text in texts], end_token_ids=(END,))
+        self.seeds: list[int | None] = []
+
+    async def generate(self, prompt_tokens, *, max_tokens, sampling, seed=None):
+        self.seeds.append(seed)
+        return await super().generate(prompt_tokens, max_tokens=max_tokens, sampling=sampling, seed=seed)
+
+
+async def seeds(member: int, attempt: int, *, is_seeded: bool = True) -> list[int | None]:
+    noting = NotingEngine("guess 1", "guess 2")
+    given = lease(horizon=2)
+    identity = Member(run="test", group=0, member=member, attempt=attempt)
+    seated = replace(await table(noting), is_seeded=is_seeded)
+    await play(given.model_copy(update={"identity": identity}), seated)
+    return noting.seeds
+
+
+async def test_a_seeded_episode_has_the_same_seeds_at_every_attempt_and_others_for_every_member_and_turn():
+    first = await seeds(0, 0)
+    assert await seeds(0, 3) == first
+    assert len({*first, *await seeds(1, 0)}) == 4
+    assert await seeds(0, 0, is_seeded=False) == [None, None]
