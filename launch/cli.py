@@ -13,6 +13,7 @@ from typing import Any
 
 from common.errors import PronghornError
 from launch.data_arguments import add_data
+from launch.plan.arguments import add_plan
 
 ROLES = {"hub": "envhub", "actor": "actors"}
 """Commands that become one Python module in this terminal; `learner` too, by way of torchrun."""
@@ -28,6 +29,8 @@ COMMANDS = {
     "data": "launch.data",
     "doctor": "launch.doctor",
     "envs": "launch.envs",
+    "plan": "launch.plan.command",
+    "keys": "launch.keys",
 }
 """Commands that call `main(options, overrides) -> exit code` of a module."""
 
@@ -64,9 +67,13 @@ def parser() -> argparse.ArgumentParser:
 
     add_data(commands)
 
+    add_plan(commands)
+
     envs = commands.add_parser("envs", help="which environments there are, and how to get the missing ones")
     envs.add_argument("names", nargs="*", metavar="NAME", help="default: all of Pronghorn's own")
     envs.add_argument("--json", action="store_true", help="for programs")
+
+    _add_keys(commands)
 
     commands.add_parser("doctor", help="what this machine has, and what will be used")
     commands.add_parser("version", help="the release")
@@ -140,6 +147,18 @@ def _add_evaluation(commands: "argparse._SubParsersAction[argparse.ArgumentParse
     compare.add_argument("second", type=Path, metavar="B", help="another")
     compare.add_argument("--out", type=Path, metavar="FILE", help="write it as JSON too")
     compare.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+
+
+def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The arguments of `keys`."""
+    keys = commands.add_parser("keys", help="keys for a bus over several hosts: made, listed, taken back")
+    keys.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where they are kept; learner/ and hosts/HOST/"
+    )
+    keys.add_argument("hosts", nargs="*", metavar="HOST", help="hosts to add; who has keys keeps them")
+    keys.add_argument("--list", action="store_true", help="names and fingerprints")
+    keys.add_argument("--rotate", metavar="HOST", help="new keys for one host, or for `learner`")
+    keys.add_argument("--revoke", metavar="HOST", help="admit a host no more")
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -36,6 +36,14 @@ class BusConfig(Section):
     """A larger frame is refused."""
     max_queued_messages: int = Field(default=1000, ge=1)
     """Per peer and direction; the high-water mark of the sockets."""
+    max_connections: int = Field(default=512, ge=1)
+    """Per channel; who comes later is turned away."""
+    max_messages_per_s: float = Field(default=10_000, gt=0)
+    """Of one connection; one that sends more is cut off, and may connect again."""
+    max_bytes_per_s: float = Field(default=float(1 << 30), gt=0)
+    """Of one connection on the ledger channel; likewise."""
+    handshake_s: float = Field(default=10.0, gt=0)
+    """Who has not said by then who it is, is disconnected."""
     chunk_bytes: int = Field(default=4 << 20, ge=1 << 10)
     chunks_in_flight: int = Field(default=4, ge=1)
 

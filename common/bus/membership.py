@@ -33,6 +33,9 @@ class Membership:
     An `identity` is one `ActorBus` object, chosen by it at random; a name is what people call the actor. Of
     two identities with one name the newer one is the actor, and the older is told to stop each time it
     speaks, so that two processes of one name cannot take turns in replacing each other.
+
+    `host` is the name of the key that a message came with, empty without keys. Nobody speaks for an actor
+    that joined with another key, and nobody takes its name while it is here.
     """
 
     def __init__(self, welcome: Welcome) -> None:
@@ -40,6 +43,7 @@ class Membership:
         self._welcome = welcome
         self._names: OrderedDict[bytes, str] = OrderedDict()
         self._identities: dict[str, bytes] = {}
+        self._hosts: dict[str, str] = {}
         self._replaced: deque[bytes] = deque(maxlen=MAX_PEERS)
 
     def identity(self, actor: str) -> bytes | None:
@@ -51,33 +55,38 @@ class Membership:
         identity = self._identities.pop(actor, None)
         if identity is not None:
             del self._names[identity]
+            del self._hosts[actor]
 
-    def judge(self, identity: bytes, frames: Sequence[codec.Buffer]) -> Verdict:
+    def judge(self, identity: bytes, frames: Sequence[codec.Buffer], host: str = "") -> Verdict:
         """Accept or refuse what `identity` sent; never raises."""
         try:
+            name = self._names.get(identity)
+            if name is not None and self._hosts[name] != host:
+                raise ProtocolError("this identity belongs to another key")
             message: FromActor = codec.decode(frames, FromActor)
             if identity in self._replaced:
                 return Verdict(answers=[(identity, Stop(reason="another actor of this name has joined"))])
             if isinstance(message, Hello):
-                return self._admit(identity, message)
+                return self._admit(identity, message, host)
         except ProtocolError as error:
             self.refused += 1
             log.debug("refused a message peer=%r reason=%s", self._names.get(identity), error)
             return Verdict(answers=[(identity, Refusal(reason=str(error)))])
-        name = self._names.get(identity)
         if name is None:
             return Verdict(answers=[(identity, Refusal(reason=HELLO_FIRST))])
         if isinstance(message, Goodbye):
             self.forget(name)
         return Verdict(accepted=(name, message))
 
-    def _admit(self, identity: bytes, hello: Hello) -> Verdict:
+    def _admit(self, identity: bytes, hello: Hello, host: str) -> Verdict:
         if hello.protocol_version != PROTOCOL_VERSION:
             raise ProtocolError(
                 f"protocol version {hello.protocol_version}; the learner speaks {PROTOCOL_VERSION}"
             )
         if hello.run not in ("", self._welcome.run):
             raise ProtocolError(f"this learner serves run {self._welcome.run!r}, not {hello.run!r}")
+        if self._hosts.get(hello.actor, host) != host:
+            raise ProtocolError(f"an actor of the name {hello.actor!r} is here with another key")
         verdict = Verdict(accepted=(hello.actor, hello), answers=[(identity, self._welcome)])
         older = self._identities.get(hello.actor)
         if older is not None and older != identity:
@@ -90,4 +99,5 @@ class Membership:
             self.forget(next(iter(self._names.values())))
         self._names[identity] = hello.actor
         self._identities[hello.actor] = identity
+        self._hosts[hello.actor] = host
         return verdict

@@ -7,8 +7,10 @@ import zmq
 import zmq.asyncio
 
 from common.bus.config import BusConfig, require_keys
+from common.bus.keys import KeyRing
 from common.errors import ConfigurationError, PreflightError
 
+DOMAIN = b"pronghorn"
 LINGER_MS = 1000
 """How long a closing socket may go on sending what was queued."""
 
@@ -20,6 +22,7 @@ def open_socket(context: zmq.asyncio.Context, kind: int, config: BusConfig) -> z
     socket.setsockopt(zmq.RCVHWM, config.max_queued_messages)
     socket.setsockopt(zmq.MAXMSGSIZE, config.max_message_bytes)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, int(config.handshake_s * 1000) or 1)
     socket.setsockopt(zmq.IPV6, 1)
     # Without heartbeats a peer whose machine vanished is noticed only by TCP, after minutes.
     socket.setsockopt(zmq.HEARTBEAT_IVL, int(config.heartbeat_s * 1000) or 1)
@@ -36,9 +39,18 @@ async def bind(
 
     `name` is the setting that a person would change, as in `bus.ledger_port`. PreflightError when the port
     cannot be had, ConfigurationError when `host` is beyond the loopback interface and there are no keys.
+    With keys a `Gate` of the same context says who is let in; without one nobody is.
     """
     host = host or config.host
     _require_keys(config, host, f"{name}: host")
+    if config.keys:
+        own = KeyRing(config.keys).own
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+        socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+        # Without it ZeroMQ lets in whoever encrypts, as long as nobody is there to be asked.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     address = await _address(host)
     try:
         socket.bind(f"tcp://{address}:{port}")
@@ -59,6 +71,11 @@ def connect(
     """
     host = host or config.host
     _require_keys(config, host, f"{peer}: host")
+    if config.keys:
+        keys = KeyRing(config.keys)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
+        socket.setsockopt(zmq.CURVE_SERVERKEY, keys.peer(peer))
     socket.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
 
 

@@ -3,8 +3,9 @@
     ledger    ROUTER   read by `receive`, which is the caller's loop
     policy    XPUB     read by `_greet_subscribers`: each new subscription is answered with the newest policy
     weights   ROUTER   read by `ChunkServer.serve`
+    all       Gate     who may connect, and how much each may send
 
-The last two run in the background between `start` and `close` and wait only for their sockets. When one of
+The last three run in the background between `start` and `close` and wait only for their sockets. When one of
 them fails, the task that called `start` is cancelled and `close` raises the reason.
 """
 
@@ -18,14 +19,19 @@ from common import codec
 from common.aio import background
 from common.bus.chunks import ChunkServer
 from common.bus.config import BusConfig
+from common.bus.gate import Gate
+from common.bus.limits import ledger_limits, policy_limits, weights_limits
 from common.bus.membership import Membership
 from common.bus.sizes import check_size
-from common.bus.sockets import bind, open_socket
 from common.messages import FromActor, FromLearner, PolicyAnnouncement, Welcome
 from common.weights.source import WeightSource
 
 ANNOUNCEMENT = b"policy"
 """Topic of what is announced to everyone."""
+CHUNKS_WAITING = 4
+"""Times `chunks_in_flight`: what waits for an actor that does not read; later ones are lost."""
+ANNOUNCEMENTS_WAITING = 100
+SUBSCRIPTIONS_WAITING = 16
 SNAPSHOT = b"snapshot/"
 """Prefix of the topic that only one actor subscribes to; on it, it gets what was announced before it came."""
 
@@ -38,12 +44,13 @@ class TcpLearnerBus:
         self._members = Membership(Welcome(run=run, heartbeat_s=config.heartbeat_s))
         self._chunks = ChunkServer(weights, config)
         self._newest: list[codec.Buffer] = []
+        self._gate: Gate | None = None
         self._stack = AsyncExitStack()
 
     @property
     def refused(self) -> int:
         """As `LearnerBus.refused`."""
-        return self._members.refused + self._chunks.refused
+        return self._members.refused + self._chunks.refused + (self._gate.refused if self._gate else 0)
 
     @property
     def ledger_port(self) -> int:
@@ -62,11 +69,14 @@ class TcpLearnerBus:
 
     async def start(self) -> None:
         """As `LearnerBus.start`; all three ports or none."""
-        self._open_sockets()
-        self._stack.push_async_callback(self._close_sockets)
+        context = zmq.asyncio.Context()
+        self._stack.push_async_callback(asyncio.to_thread, context.term)
         try:
+            self._gate = gate = Gate(context, self.config)
+            self._stack.callback(gate.close)
+            self._open_sockets(gate)
             ports = {
-                field: await bind(socket, self.config, getattr(self.config, field), name=f"bus.{field}")
+                field: await gate.bind(socket, getattr(self.config, field), name=f"bus.{field}")
                 for field, socket in (
                     ("ledger_port", self._ledger),
                     ("policy_port", self._policy),
@@ -74,28 +84,32 @@ class TcpLearnerBus:
                 )
             }
             self.config = self.config.model_copy(update=ports)
-            loops = background(self._greet_subscribers(), self._chunks.serve(self._weights))
+            loops = background(gate.run(), self._greet_subscribers(), self._chunks.serve(self._weights))
             await self._stack.enter_async_context(loops)
         except BaseException:
             await self._stack.aclose()
             raise
 
-    def _open_sockets(self) -> None:
-        self._context = zmq.asyncio.Context()
-        self._ledger = open_socket(self._context, zmq.ROUTER, self.config)
-        self._policy = open_socket(self._context, zmq.XPUB, self.config)
-        self._weights = open_socket(self._context, zmq.ROUTER, self.config)
+    def _open_sockets(self, gate: Gate) -> None:
+        config = self.config
+        self._ledger = gate.socket(zmq.ROUTER, "ledger", ledger_limits(config))
+        self._policy = gate.socket(zmq.XPUB, "policy", policy_limits(config))
+        self._weights = gate.socket(zmq.ROUTER, "weights", weights_limits(config))
         for router in (self._ledger, self._weights):
             router.setsockopt(zmq.ROUTER_MANDATORY, 1)
             # An actor that reconnects before its old connection is known to be dead keeps its identity.
             router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._policy.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # One that asks for chunks and does not read them must not fill the memory with them.
+        self._weights.setsockopt(zmq.SNDHWM, CHUNKS_WAITING * config.chunks_in_flight)
+        self._policy.setsockopt(zmq.SNDHWM, min(ANNOUNCEMENTS_WAITING, config.max_queued_messages))
+        self._policy.setsockopt(zmq.RCVHWM, SUBSCRIPTIONS_WAITING)
 
     async def receive(self) -> tuple[str, FromActor]:
         """As `LearnerBus.receive`."""
         while True:
-            identity, *frames = await self._ledger.recv_multipart()
-            verdict = self._members.judge(identity, frames)
+            (identity, *frames), host = await self._ledger.receive()
+            verdict = self._members.judge(identity, frames, host)
             for receiver, answer in verdict.answers:
                 await self._deliver(receiver, answer)
             if verdict.accepted:
@@ -127,15 +141,10 @@ class TcpLearnerBus:
     async def _greet_subscribers(self) -> None:
         """Answer the subscription to each snapshot topic with the newest policy, for ever."""
         while True:
-            event = await self._policy.recv()
+            (event, *_), _ = await self._policy.receive()
             if event.startswith(b"\x01" + SNAPSHOT) and self._newest:
                 await self._policy.send_multipart([event[1:], *self._newest])
 
     async def close(self) -> None:
         """As `LearnerBus.close`."""
         await self._stack.aclose()
-
-    async def _close_sockets(self) -> None:
-        for socket in (self._ledger, self._policy, self._weights):
-            socket.close()
-        await asyncio.to_thread(self._context.term)

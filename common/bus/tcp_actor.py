@@ -16,9 +16,10 @@ import zmq.asyncio
 
 from common import codec
 from common.aio import background, within
-from common.bus.chunks import ChunkFetch
+from common.bus.chunks import ChunkFetch, request_of
 from common.bus.config import BusConfig
 from common.bus.greeting import Greeting
+from common.bus.handshake import Handshakes
 from common.bus.newest import Newest
 from common.bus.sizes import check_size
 from common.bus.sockets import connect, open_socket
@@ -38,12 +39,17 @@ log = logging.getLogger(__name__)
 
 
 class TcpActorBus:
-    """`ActorBus` over TCP; `config` holds the ports that the learner has bound."""
+    """`ActorBus` over TCP; `config` holds the ports that the learner has bound.
+
+    When the learner stops admitting this machine's key, the task that called `start` is cancelled and `close`
+    raises the PreflightError that says so.
+    """
 
     def __init__(self, config: BusConfig, actor: str, run: str = "") -> None:
         self.refused = 0
         self._config = config
         self._hello = Hello(actor=actor, run=run)
+        self._who = f"actor {actor!r}: the learner at {config.host}:{config.ledger_port}"
         self._identity = secrets.token_hex(16).encode()
         self._newest: Newest[PolicyAnnouncement] = Newest()
         self._stack = AsyncExitStack()
@@ -56,10 +62,8 @@ class TcpActorBus:
         self._stack.push_async_callback(self._close_sockets)
         try:
             connect(self._ledger, self._config, self._config.ledger_port)
-            what = (
-                f"actor {self._hello.actor!r}: the learner at {self._config.host}:{self._config.ledger_port}"
-            )
-            answer = await within(self._config.connect_s, self._greet(), what, PreflightError)
+            await self._stack.enter_async_context(background(self._handshakes.watch()))
+            answer = await within(self._config.connect_s, self._greet(), self._who, PreflightError)
             if not isinstance(answer, Welcome):
                 reason = getattr(answer, "reason", answer)
                 raise ProtocolError(f"the learner refused {self._hello.actor!r}: {reason}")
@@ -80,6 +84,7 @@ class TcpActorBus:
         self._ledger.setsockopt(zmq.ROUTING_ID, self._identity)
         # Queue nothing for a learner that is away: it could only refuse what it finds there.
         self._ledger.setsockopt(zmq.IMMEDIATE, 1)
+        self._handshakes = Handshakes(self._ledger, self._config, self._who)
         self._policy = open_socket(self._context, zmq.SUB, self._config)
 
     async def _greet(self) -> FromLearner:
@@ -125,7 +130,7 @@ class TcpActorBus:
 
     async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
         """As `ActorBus.fetch_weights`."""
-        await ChunkFetch(manifest.version, self._config).run(into)
+        await ChunkFetch(request_of(manifest), self._config).run(into)
         return into
 
     async def close(self) -> None:
@@ -139,6 +144,7 @@ class TcpActorBus:
         await self._stack.aclose()
 
     async def _close_sockets(self) -> None:
+        self._handshakes.close()
         for socket in (self._ledger, self._policy):
             socket.close()
         await asyncio.to_thread(self._context.term)

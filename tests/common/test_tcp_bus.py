@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 import zmq
@@ -22,6 +23,7 @@ from common.messages import (
     Sampling,
     WeightManifest,
 )
+from launch.keys import make
 from tests.contracts.nets import CONFIG, Files, join
 
 MANIFEST = WeightManifest(version=1, tensors=(), num_bytes=0, host="elsewhere", path="")
@@ -42,8 +44,10 @@ async def test_a_taken_port_is_named_and_the_others_are_freed(field: str) -> Non
     await free.close()
 
 
-async def test_an_unknown_host_is_named() -> None:
-    bus = TcpLearnerBus(BusConfig(host="no-such-host.invalid", keys="nowhere"), "r")
+async def test_an_unknown_host_is_named(tmp_path: Path) -> None:
+    make(tmp_path / "keys", [])
+    keys = str(tmp_path / "keys" / "learner")
+    bus = TcpLearnerBus(BusConfig(host="no-such-host.invalid", keys=keys), "r")
     with pytest.raises(PreflightError, match=r"host .no-such-host\.invalid.: no such host"):
         await bus.start()
 

@@ -1,0 +1,74 @@
+"""How much one peer may send on each channel: far above what an honest one sends, far below what hurts."""
+
+from dataclasses import dataclass
+
+from common.bus.config import BusConfig
+from common.codec import FRAME_BYTES
+
+REQUEST_BYTES = 16 << 10
+"""No request for weights and no subscription is larger."""
+REQUESTS_UNREAD_BYTES = 1 << 20
+"""What requests may wait to be read."""
+REQUEST_BYTES_PER_S = 1 << 20
+SUBSCRIPTIONS_PER_S = 20.0
+"""Each brings one announcement to who asks; an actor makes two when it connects."""
+HEARTBEAT_BYTES = 256
+"""What ZeroMQ says to itself per heartbeat, encrypted, and more."""
+BURST_S = 4.0
+"""A peer that was silent may send as much at once as in this time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one socket; all but `max_connections` hold for each connection by itself."""
+
+    max_connections: int
+    max_message_bytes: int
+    """All frames of a message together."""
+    max_frames: int
+    messages_per_s: float
+    bytes_per_s: float
+    idle_bytes_per_s: float
+    """What heartbeats take, and more."""
+    unread_bytes: float
+    """Sent and not read yet, or part of a message that never ends; all connections together may have 8 times
+    as much."""
+
+
+def ledger_limits(config: BusConfig) -> Limits:
+    """Actors submit trajectories: large, and many after a learner's restart."""
+    return Limits(
+        max_connections=config.max_connections,
+        max_message_bytes=config.max_message_bytes,
+        max_frames=8 + config.max_message_bytes // FRAME_BYTES,
+        messages_per_s=config.max_messages_per_s,
+        bytes_per_s=config.max_bytes_per_s,
+        idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        unread_bytes=2.0 * config.max_message_bytes,
+    )
+
+
+def weights_limits(config: BusConfig) -> Limits:
+    """Whoever fetches weights sends small requests."""
+    return Limits(
+        max_connections=config.max_connections,
+        max_message_bytes=REQUEST_BYTES,
+        max_frames=4,
+        messages_per_s=config.max_messages_per_s,
+        bytes_per_s=max(REQUEST_BYTES_PER_S, config.max_messages_per_s * 256),
+        idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        unread_bytes=REQUESTS_UNREAD_BYTES,
+    )
+
+
+def policy_limits(config: BusConfig) -> Limits:
+    """A subscription is tiny, and all that a subscriber sends."""
+    return Limits(
+        max_connections=config.max_connections,
+        max_message_bytes=REQUEST_BYTES,
+        max_frames=1,
+        messages_per_s=SUBSCRIPTIONS_PER_S,
+        bytes_per_s=REQUEST_BYTES_PER_S / BURST_S,
+        idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        unread_bytes=REQUESTS_UNREAD_BYTES,
+    )
