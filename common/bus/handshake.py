@@ -1,5 +1,7 @@
 """Why a connection to a server does not come about: ZeroMQ tries for ever and says nothing."""
 
+import time
+
 import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
@@ -9,7 +11,10 @@ from common.bus.keys import KeyRing, fingerprint
 from common.errors import PreflightError
 
 HOPELESS_AFTER = 3
-"""So many handshakes broken off by the other side, one after the other, mean a wrong key."""
+"""So many handshakes broken off by the other side, one after the other, mean a wrong key,"""
+HOPELESS_AFTER_S = 1.0
+"""if they took this long. Where a handshake succeeded before, `bus.connect_s`: behind a proxy a learner that
+is being restarted looks the same."""
 
 
 class Handshakes:
@@ -19,7 +24,10 @@ class Handshakes:
         self._socket = socket
         self._who = who
         self._config = config
+        self._key = fingerprint(KeyRing(config.keys).own.public) if config.keys else ""
         self._broken_off = 0
+        self._since = 0.0
+        self._patience_s = HOPELESS_AFTER_S
         self._monitor = socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -33,17 +41,23 @@ class Handshakes:
             event = parse_monitor_message(await self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._broken_off = 0
+                self._patience_s = self._config.connect_s
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 raise PreflightError(self._not_admitted())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 raise PreflightError(f"{self._who} {self._another_protocol()}")
-            else:
-                self._broken_off += 1
-                if self._config.keys and self._broken_off >= HOPELESS_AFTER:
-                    raise PreflightError(
-                        f"{self._who} breaks off every handshake: learner.key in bus.keys = "
-                        f"{self._config.keys!r} is not its key any more, or something else listens there"
-                    )
+            elif self._config.keys and self._is_hopeless():
+                raise PreflightError(
+                    f"{self._who} breaks off every handshake: learner.key in bus.keys = "
+                    f"{self._config.keys!r} is not its key any more, or something else listens there"
+                )
+
+    def _is_hopeless(self) -> bool:
+        now = time.monotonic()
+        self._broken_off += 1
+        if self._broken_off == 1:
+            self._since = now
+        return self._broken_off >= HOPELESS_AFTER and now - self._since >= self._patience_s
 
     def close(self) -> None:
         """Watch no more."""
@@ -55,9 +69,8 @@ class Handshakes:
             return (
                 f"{self._who} admits nobody without keys: set bus.keys to a folder made by `pronghorn keys`"
             )
-        key = fingerprint(KeyRing(self._config.keys).own.public)
         return (
-            f"{self._who} does not admit the key {key} of bus.keys = {self._config.keys!r}: "
+            f"{self._who} does not admit the key {self._key} of bus.keys = {self._config.keys!r}: "
             "it was revoked, rotated, or is not in the learner's admitted/"
         )
 
