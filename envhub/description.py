@@ -1,12 +1,15 @@
 """What is known of an environment without playing it: what to play, what backs it, why it is missing."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from common.action_format import ACTION_FORMATS
 from common.errors import PreflightError
+from common.version import __version__
 from envhub.environment import Environment
-from envhub.task import SPLITS, checked_split
+from envhub.task import SPLITS, Task, checked_split
 
 
 def describe(name: str, find: Callable[[str], Environment]) -> dict[str, Any]:
@@ -29,5 +32,17 @@ def describe(name: str, find: Callable[[str], Environment]) -> dict[str, Any]:
         "depths": sorted({task.depth for task in listed}),
         "kinds": sorted({task.kind for task in listed} - {""}),
         "has_expert": environment.has_expert,
+        "digest": _digest(environment, splits),
         "source": environment.source,
     }
+
+
+def _digest(environment: Environment, splits: Mapping[str, tuple[Task, ...]]) -> str:
+    """The same wherever a task and a seed are the same episode, as far as can be told without playing."""
+    known = {
+        "version": __version__,
+        "horizon": environment.horizon,
+        "prompts": [environment.instructions(name) for name in ACTION_FORMATS],
+        "tasks": {split: [[t.name, t.kind, t.depth] for t in tasks] for split, tasks in splits.items()},
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]

@@ -86,14 +86,14 @@ class Endpoint:
     @cached_property
     def codes(self) -> tuple[Code, ...]:
         """Every code that a refusal may have, sorted by status."""
-        found: set[Code] = {"bad_request", "foreign_origin", *self.own_codes}
+        found: set[Code] = {"bad_request", "foreign_origin", "rate_limited", *self.own_codes}
         if not self.is_open:
             found.add("unauthorized")
         if self.parameters:
             # A part with a brace or a slash in it is not that path.
             found.add("unknown_path")
         if self.method == "POST":
-            found.add("too_large")
+            found |= {"too_large", "too_slow"}
         return tuple(sorted(found, key=lambda code: (STATUS[code], code)))
 
 
@@ -213,6 +213,12 @@ ENDPOINTS: Final = (
         "Answered without a token and without asking a worker.",
         answers.HealthAnswer,
         is_open=True,
+    ),
+    Endpoint(
+        *("load", "GET", "/v1/load", "The hub"),
+        "How busy it is",
+        "What a client with several hubs chooses by; answered without asking a worker.",
+        answers.LoadAnswer,
     ),
     Endpoint(
         *("metrics", "GET", "/metrics", "The hub"),

@@ -10,6 +10,7 @@ _EDGES = (*BUCKETS_S, float("inf"))
 _HELP = {
     "sessions": "Sessions in play.",
     "workers": "Worker processes that are up.",
+    "connections": "Connections that are open, on all ports.",
     "workers_lost_total": "Worker processes that died, hung or grew too large.",
     "sessions_opened_total": "Sessions begun.",
     "sessions_expired_total": "Sessions closed because nobody touched them for hub.session_ttl_s.",
@@ -63,12 +64,18 @@ class HubMetrics:
         self._refusals[code] += 1
 
     def render(
-        self, *, sessions: Mapping[str, int], num_workers: int, lost_workers: Mapping[str, int]
+        self,
+        *,
+        sessions: Mapping[str, int],
+        num_workers: int,
+        lost_workers: Mapping[str, int],
+        num_connections: int,
     ) -> str:
-        """All of it, with the sessions in play, the workers up and those lost so far."""
+        """All of it, with sessions in play, workers up, workers lost so far and connections open."""
         lines = [
             *_metric("sessions", "gauge", _by_environment(sessions)),
             *_metric("workers", "gauge", [("", num_workers)]),
+            *_metric("connections", "gauge", [("", num_connections)]),
             *_metric("workers_lost_total", "counter", _by_environment(lost_workers)),
             *_metric("sessions_opened_total", "counter", _by_environment(self._opened)),
             *_metric("sessions_expired_total", "counter", _by_environment(self._expired)),

@@ -21,6 +21,9 @@ Code = Literal[
     "worker_died",
     "worker_too_large",
     "too_large",
+    "too_slow",
+    "rate_limited",
+    "too_many_connections",
     "hub_full",
     "hub_draining",
     "no_worker",
@@ -48,20 +51,25 @@ STATUS: Final[dict[str, int]] = {
     "worker_died": 410,
     "worker_too_large": 410,
     "too_large": 413,
+    "too_slow": 408,
+    "rate_limited": 429,
+    "too_many_connections": 503,
     "hub_full": 503,
     "hub_draining": 503,
     "no_worker": 503,
 }
-"""410: the session is gone and will not come back, unless it was only looked at; 503: try again later."""
+"""410: the session is gone and will not come back, unless it was only looked at; 429, 503: ask later."""
 
 
 class HubRefusal(PronghornError):  # noqa: N818 - an answer, not an error
     """The hub did not do what was asked; nothing changed in any session that still exists."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, after_s: float = RETRY_AFTER_S) -> None:
         super().__init__(message)
         self.code: Code = code
         self.message = message
+        self.after_s = after_s
+        """What 429 and 503 tell clients to wait, rounded up."""
 
     @property
     def told(self) -> str:

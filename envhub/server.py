@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import secrets
 import time
 from typing import Any, Final
 
@@ -15,7 +16,16 @@ from common.trajectory import TaskReference
 from envhub.agentgym.door import AgentGymDoor
 from envhub.bodies import BatchBody, CreateBody, StepBody, TaskQuery
 from envhub.config import HubConfig
-from envhub.doors import admission, is_loopback_name, no_foreign_pages, owner, structured_errors
+from envhub.connections import SERVER, Gate
+from envhub.doors import (
+    admission,
+    is_loopback_name,
+    no_foreign_pages,
+    owner,
+    rates,
+    structured_errors,
+    whole_bodies,
+)
 from envhub.endpoints import ENDPOINTS
 from envhub.metrics import HubMetrics
 from envhub.openapi import document
@@ -35,6 +45,9 @@ class HubServer:
         self, config: HubConfig, pools: Pools, tokens: tuple[str, ...] = (), clock: Clock = time.monotonic
     ) -> None:
         self.metrics = HubMetrics()
+        self.gate = Gate(config, self.metrics)
+        self.identity = secrets.token_urlsafe(8)
+        """Another one after a restart."""
         self.sessions = SessionTable(config, pools, self.metrics, clock)
         self.pools = pools
         self.url = ""
@@ -43,8 +56,10 @@ class HubServer:
         """Environment -> where it listens alone, of `hub.ports`."""
         self._guards = (
             structured_errors(self.metrics),
-            admission(tokens),
+            admission(tokens, config),
+            rates(config),
             no_foreign_pages(config.cors_origins, is_loopback=is_loopback_name(config.host)),
+            whole_bodies(config.body_s),
         )
         self.agentgym = AgentGymDoor(
             self.sessions,
@@ -62,12 +77,15 @@ class HubServer:
             handler = getattr(self, f"_{endpoint.name}")
             self.application.router.add_route(endpoint.method, endpoint.path, handler)
         self.application.router.add_get("/", self._root)
+        self.application.on_response_prepare.append(_name_nothing)
         self.agentgym.add_routes(self.application)
         self._config, self._clock = config, clock
 
     def alone(self, environment: str) -> web.Application:
         """One environment in its AgentGym dialect at the root, for a port of its own."""
-        return self.agentgym.application(environment, self._config.max_body_bytes, self._guards)
+        alone = self.agentgym.application(environment, self._config.max_body_bytes, self._guards)
+        alone.on_response_prepare.append(_name_nothing)
+        return alone
 
     async def keep_swept(self) -> None:
         """Close what nobody touches, for ever, several times per time to live."""
@@ -86,16 +104,29 @@ class HubServer:
         return docs(self.pools.environments)
 
     async def _health(self, request: web.Request) -> web.Response:
-        status = "draining" if self.sessions.is_draining else "ok"
-        return answer(
-            request, {"status": status, "sessions": len(self.sessions), "workers": len(self.pools.living)}
-        )
+        return answer(request, {"status": self._status})
+
+    @property
+    def _status(self) -> str:
+        return "draining" if self.sessions.is_draining else "ok"
+
+    async def _load(self, request: web.Request) -> web.Response:
+        load = {
+            "status": self._status,
+            "hub": self.identity,
+            "sessions": len(self.sessions),
+            "max_sessions": self._config.max_sessions,
+            "workers": len(self.pools.living),
+            "environments": self.pools.environments,
+        }
+        return answer(request, load)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         text = self.metrics.render(
             sessions=self.pools.num_sessions,
             num_workers=len(self.pools.living),
             lost_workers=self.pools.num_lost,
+            num_connections=len(self.gate),
         )
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
@@ -174,6 +205,11 @@ class HubServer:
     async def _close(self, request: web.Request) -> web.Response:
         await self.sessions.close(request.match_info["session"], owner(request))
         return answer(request, {"closed": True})
+
+
+async def _name_nothing(_: web.Request, response: web.StreamResponse) -> None:
+    """Programs and versions are nobody's business."""
+    response.headers["Server"] = SERVER
 
 
 def _index(text: str) -> int:

@@ -12,12 +12,16 @@ from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.agentgym.door import mount
 from envhub.config import TOKEN_VARIABLE, HubConfig
+from envhub.connections import GuardedRunner
 from envhub.doors import is_loopback_name
 from envhub.pools import worker_pools
 from envhub.refusal import HubRefusal
 from envhub.server import HubServer
 from envhub.session_table import Clock
+from envhub.tokens import split, tokens
 
+MIN_TOKEN = 16
+"""Characters of a token that strangers may guess at."""
 DRAIN_S = 10.0
 """Requests in flight may take this long to finish when the hub ends."""
 
@@ -28,24 +32,23 @@ async def serving(
 ) -> AsyncIterator[HubServer]:
     """A hub that listens while the body runs; then it opens no sessions and lets requests in flight finish.
 
-    `token` may be several, separated by commas; `played` is served beside what the configuration says.
+    `token` may be several, separated by commas, instead of those that `envhub.tokens` finds; `played` is
+    served beside what the configuration says.
     ConfigurationError when it would listen beyond this machine without a token, or serve what does not exist;
     PreflightError when a port is taken, a worker cannot start or one of `hub.environments` is not available.
     """
-    tokens = tuple(part.strip() for part in token.split(",") if part.strip())
-    if not tokens and not is_loopback_name(config.host):
-        raise ConfigurationError(
-            f"hub.host = {config.host!r}: beyond this machine the hub needs a token; set {TOKEN_VARIABLE}"
-        )
+    known = split(token) or tokens(config)
+    if not is_loopback_name(config.host):
+        _check_tokens(known, config.host)
     async with worker_pools(config, served(config, played)) as pools:
-        server = HubServer(config, pools, tokens, clock)
+        server = HubServer(config, pools, known, clock)
         await _check_available(server, config)
         async with AsyncExitStack() as sites:
             try:
-                server.url = await _listen(sites, server.application, config.host, config.port, "hub.port")
+                server.url = await _listen(sites, server, server.application, config, config.port, "hub.port")
                 for name, port in config.ports.items():
                     server.own_urls[name] = await _listen(
-                        sites, server.alone(name), config.host, port, f"hub.ports.{name}"
+                        sites, server, server.alone(name), config, port, f"hub.ports.{name}"
                     )
                 async with background(server.keep_swept()):
                     yield server
@@ -77,6 +80,19 @@ def served(config: HubConfig, played: Iterable[str] = ()) -> tuple[str, ...]:
     return found
 
 
+def _check_tokens(known: tuple[str, ...], host: str) -> None:
+    if not known:
+        raise ConfigurationError(
+            f"hub.host = {host!r}: beyond this machine the hub needs a token; set {TOKEN_VARIABLE} or "
+            "hub.token_file"
+        )
+    if min(map(len, known)) < MIN_TOKEN:
+        raise ConfigurationError(
+            f"hub.host = {host!r}: a token has {min(map(len, known))} characters; beyond this machine "
+            f"it has at least {MIN_TOKEN}; run: openssl rand -hex 32"
+        )
+
+
 def _check_name(field: str, name: str) -> None:
     try:
         registry.check_name(name)
@@ -97,10 +113,16 @@ async def _check_available(server: HubServer, config: HubConfig) -> None:
 
 
 async def _listen(
-    sites: AsyncExitStack, application: web.Application, host: str, port: int, field: str
+    sites: AsyncExitStack,
+    server: HubServer,
+    application: web.Application,
+    config: HubConfig,
+    port: int,
+    field: str,
 ) -> str:
     """Serve the application until the stack is left; its URL."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S)
+    host = config.host
+    runner = GuardedRunner(application, server.gate, config, DRAIN_S)
     await runner.setup()
     sites.push_async_callback(runner.cleanup)
     try:

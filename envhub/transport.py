@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 import aiohttp
@@ -17,12 +17,27 @@ MAX_BACKOFF_S = 1.0
 _BURSTS_PER_S = 10
 
 
+_TRY_LATER = (429, 502, 503, 504)
+
+
+class HubUnavailable(EnvironmentFault):
+    """The hub could not be reached, or said that it has no room now: another one may do it."""
+
+    def __init__(self, message: str, after_s: float = 0.0, *, is_answered: bool = False) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+        """The hub's own `Retry-After`; 0 where it said none."""
+        self.is_answered = is_answered
+        """Whether the hub spoke; False: nothing was heard of it."""
+
+
 class _Again(Exception):  # noqa: N818 - not an error: the call may be tried again
     """The call did not get through, for a reason that may pass."""
 
-    def __init__(self, reason: str, after_s: float = 0.0) -> None:
+    def __init__(self, reason: str, after_s: float = 0.0, *, is_answered: bool = False) -> None:
         super().__init__(reason)
         self.after_s = after_s
+        self.is_answered = is_answered
 
 
 def throttler(calls_per_s: float) -> Throttler:
@@ -36,27 +51,53 @@ def throttler(calls_per_s: float) -> Throttler:
     return Throttler(rate_limit=burst, period=period_s, retry_interval=min(0.01, period_s / 4))
 
 
+class Throttlers:
+    """A limit for each environment, made when it is first used; several transports may share them."""
+
+    def __init__(self, calls_per_s: float) -> None:
+        self._calls_per_s = calls_per_s
+        self._throttlers: dict[str, Throttler] = {}
+
+    async def acquire(self, name: str) -> None:
+        """Wait until the environment may be called."""
+        if name not in self._throttlers:
+            self._throttlers[name] = throttler(self._calls_per_s)
+        await self._throttlers[name].acquire()
+
+
+def nobody(_: str) -> None:
+    """Done with why a hub was not reached, where nobody keeps account of it."""
+
+
 class Transport:
     """Calls to one hub over reused connections.
 
     A call is tried `1 + max_retries` times, within `deadline_s` in all (throttling and backoff included),
-    when the connection failed or the hub answered 502, 503 or 504; any other refusal is final. Bodies go
-    out in the form of `wire`, and answers are asked for in it. Use it as an async context manager;
-    EnvironmentFault outside.
+    when the connection failed or the hub answered 429, 502, 503 or 504, and then is HubUnavailable; any other
+    refusal is final. Bodies go out in the form of `wire`, and answers are asked for in it. Use it as an async
+    context manager; EnvironmentFault outside. `unreachable` is told of every try that the hub did not answer.
     """
 
     def __init__(
-        self, url: str, *, deadline_s: float, calls_per_s: float, max_retries: int, token: str, wire: Wire
+        self,
+        url: str,
+        *,
+        deadline_s: float,
+        throttlers: Throttlers,
+        max_retries: int,
+        token: str,
+        wire: Wire,
+        unreachable: Callable[[str], None] = nobody,
     ) -> None:
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._deadline_s = deadline_s
-        self._calls_per_s = calls_per_s
+        self._throttlers = throttlers
+        self._unreachable = unreachable
         self._max_retries = max_retries
         self._content_type = CONTENT_TYPES[wire]
         self._headers = {"Accept": self._content_type}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._throttlers: dict[str, Throttler] = {}
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,12 +135,13 @@ class Transport:
             request["headers"] = {"Content-Type": self._content_type}
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         retries = self._max_retries if max_retries is None else max_retries
-        what = f"hub {self._url}: {method} {path}"
+        what = f"hub {self.url}: {method} {path}"
         try:
             async with asyncio.timeout(limit_s):
                 return await self._persist(what, method, path, throttle, retries, request)
         except TimeoutError:
-            raise EnvironmentFault(f"{what}: no answer within {limit_s:g} s") from None
+            self._unreachable(f"no answer within {limit_s:g} s")
+            raise HubUnavailable(f"{what}: no answer within {limit_s:g} s") from None
 
     async def _persist(
         self,
@@ -113,12 +155,16 @@ class Transport:
         backoff_s = FIRST_BACKOFF_S
         for attempt in itertools.count():
             for name in throttle:
-                await self._throttler(name).acquire()
+                await self._throttlers.acquire(name)
             try:
                 return await self._try(what, method, path, request)
             except _Again as again:
+                if not again.is_answered:
+                    self._unreachable(str(again))
                 if attempt >= retries:
-                    raise EnvironmentFault(f"{what}: {again} ({attempt + 1} tries)") from again
+                    raise HubUnavailable(
+                        f"{what}: {again} ({attempt + 1} tries)", again.after_s, is_answered=again.is_answered
+                    ) from again
                 await asyncio.sleep(max(backoff_s, again.after_s))
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -127,23 +173,18 @@ class Transport:
         if self._http is None:
             raise EnvironmentFault(f"{what}: the client is closed")
         try:
-            async with self._http.request(method, self._url + path, **request) as response:
+            async with self._http.request(method, self.url + path, **request) as response:
                 answer = await _answer(response)
                 if response.status == 200:
                     return answer
                 refusal = reason(answer) or f"status {response.status}"
-                if response.status in (502, 503, 504):
-                    raise _Again(refusal, _retry_after_s(response))
+                if response.status in _TRY_LATER:
+                    raise _Again(refusal, _retry_after_s(response), is_answered=True)
                 raise EnvironmentFault(f"{what}: {refusal}")
         except aiohttp.InvalidURL as error:
             raise EnvironmentFault(f"{what}: not a URL") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _Again(f"{type(error).__name__}: {error}") from error
-
-    def _throttler(self, name: str) -> Throttler:
-        if name not in self._throttlers:
-            self._throttlers[name] = throttler(self._calls_per_s)
-        return self._throttlers[name]
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Any:

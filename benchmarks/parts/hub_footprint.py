@@ -44,7 +44,7 @@ class Footprint:
 
 async def footprint(hub: RunningHub) -> Footprint:
     """Ask the hub for its sessions and the system for the rest."""
-    async with aiohttp.ClientSession(hub.url) as http, http.get("/healthz") as response:
+    async with aiohttp.ClientSession(hub.url) as http, http.get("/v1/load") as response:
         sessions = (await response.json())["sessions"]
     own = psutil.Process(hub.pid)
     held = {process: _held(process) for process in hub.descendants()}

@@ -105,3 +105,10 @@ class MissingEnvironment(HoardingEnvironment):
 
     def __init__(self) -> None:
         raise PreflightError("environment imagined: the package imagined is missing; pip install imagined")
+
+
+class VersionedEnvironment(HoardingEnvironment):
+    """Its prompt is that of `WORLD_VERSION`."""
+
+    def instructions(self, action_format: str) -> str:
+        return os.environ.get("WORLD_VERSION", "")

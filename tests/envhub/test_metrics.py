@@ -5,7 +5,9 @@ from envhub.metrics import HubMetrics
 
 def rendered(metrics: HubMetrics, sessions: int = 0) -> list[str]:
     lost = {"maze": 12_345_678}
-    return metrics.render(sessions={"maze": sessions}, num_workers=1, lost_workers=lost).splitlines()
+    return metrics.render(
+        sessions={"maze": sessions}, num_workers=1, lost_workers=lost, num_connections=1
+    ).splitlines()
 
 
 def test_counters_keep_every_digit() -> None:
@@ -28,7 +30,7 @@ def test_every_metric_says_what_it_counts() -> None:
     metrics.step_answered("maze", 0.5)
     lines = rendered(metrics)
     typed = [index for index, line in enumerate(lines) if line.startswith("# TYPE ")]
-    assert len(typed) == 8
+    assert len(typed) == 9
     for index in typed:
         name = lines[index].split()[2]
         assert lines[index - 1].startswith(f"# HELP {name} ")
