@@ -10,11 +10,14 @@ ResultT = TypeVar("ResultT")
 
 
 @asynccontextmanager
-async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background(
+    *loops: Coroutine[Any, Any, None],
+) -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
     """Run endless `loops` for exactly as long as the body runs; fail with the first that fails.
 
-        async with background(heartbeat(), receive()):
+        async with background(heartbeat(), receive()) as begin:
             await work()          # cancelled as soon as a loop raises
+            begin(another())      # from now on it is one of them
 
     A loop that returns early ends quietly. When the body ends, the loops are cancelled and awaited
     before this returns. The exception of a loop (or of the body) is raised bare when it is alone,
@@ -24,7 +27,7 @@ async def background(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(loop) for loop in loops]
-            yield
+            yield lambda loop: tasks.append(group.create_task(loop))
             for task in tasks:
                 task.cancel()
     except BaseExceptionGroup as errors:

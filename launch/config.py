@@ -29,6 +29,8 @@ class SupervisionConfig(Section):
     """On Ctrl-C the learner has this long to end its step and write its checkpoint before it is killed."""
     stop_s: float = Field(default=8.0, gt=0)
     """The same for every other process."""
+    learner_host_s: float = Field(default=600.0, gt=0)
+    """Over several hosts: one with ranks of the learner may be away for so long; then the run ends."""
 
 
 class RunConfig(Section):
