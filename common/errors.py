@@ -7,6 +7,7 @@
     ├── EngineFault           the engine broke; the episode is replayed, never scored
     │   └── EngineDead        the engine is gone for good; its actor ends and is started again
     ├── WeightError           weights are torn, incomplete or of another model; the old version stays
+    │   └── SilenceError      who was asked for weights does not answer; somebody else may
     ├── ProtocolError         a peer sent what the wire does not allow; the frame is refused and counted
     ├── LedgerError           the ledger cannot keep its promise; the run stops
     └── CheckpointError       a checkpoint is incomplete or belongs to another model
@@ -45,6 +46,10 @@ class EngineDead(EngineFault):
 
 class WeightError(PronghornError):
     """Weights could not be fetched, verified or applied; the engine still holds the previous version."""
+
+
+class SilenceError(WeightError):
+    """Who was asked for weights fell silent, or has made no progress for as long as it is given."""
 
 
 class ProtocolError(PronghornError):

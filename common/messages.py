@@ -3,8 +3,8 @@
 ledger channel    actor -> learner:  Hello, Ready, Submit, Heartbeat, Fault, Goodbye
                   learner -> actor:  Welcome, Grant, Ack, Cancel, Stop, Refusal
 policy channel    learner -> actors: PolicyAnnouncement
-weights channel   actor -> learner:  ChunkRequest
-                  learner -> actor:  Chunk, Refusal
+weights channel   actor, relay -> learner, relay:  ChunkRequest
+                  learner, relay -> actor, relay:  Chunk, NotYet, Refusal
 """
 
 from typing import Literal
@@ -113,7 +113,7 @@ class Heartbeat(Record):
     """Seconds from the last announcement's publication to an engine that samples with it."""
     unacknowledged: int = Field(default=0, ge=0)
     """Trajectories submitted and not yet acknowledged."""
-    held: tuple[tuple[int, int], ...] = ()
+    held: tuple[tuple[int, int], ...] = Field(default=(), fail_fast=True)
     """(group, member) of every lease in play or submitted and not yet acknowledged."""
 
 
@@ -201,7 +201,7 @@ class WeightManifest(Record):
     """What a weight version consists of, and where the learner's host keeps it."""
 
     version: int = Field(ge=0)
-    tensors: tuple[TensorEntry, ...]
+    tensors: tuple[TensorEntry, ...] = Field(fail_fast=True)
     num_bytes: int = Field(ge=0)
     """Of the payload: all tensors, laid end to end at their offsets."""
     host: str
@@ -226,16 +226,22 @@ class PolicyAnnouncement(Record):
 
 
 class ChunkRequest(Record):
-    """actor -> learner, weights channel: send these bytes of this version's file. A request is a credit."""
+    """To the learner or a relay, weights channel: send these bytes of this version. A request is a credit."""
 
     kind: Literal["chunk_request"] = "chunk_request"
     version: int = Field(ge=0)
     offset: int = Field(ge=0)
     num_bytes: int = Field(ge=1)
+    digest: int | None = Field(default=None, ge=0)
+    """Of the version's contents, see `weights/manifest.py`; None: whatever is held of that number."""
+    base: int | None = Field(default=None, ge=0)
+    """None: of the version's own file; else of the delta that makes it of this version."""
+    base_digest: int = Field(default=0, ge=0)
+    """Of the contents of `base`."""
 
 
 class Chunk(Record):
-    """learner -> actor, weights channel: the bytes asked for; shorter only at the end of the file."""
+    """To who asked, weights channel: the bytes asked for; shorter only at the end of the file."""
 
     kind: Literal["chunk"] = "chunk"
     version: int
@@ -245,7 +251,16 @@ class Chunk(Record):
     payload: bytes
 
 
+class NotYet(Record):
+    """To who asked, weights channel: what you ask for is being fetched or made here; ask again."""
+
+    kind: Literal["not_yet"] = "not_yet"
+    version: int
+    progress: int = 0
+    """Grows while there is progress."""
+
+
 FromActor = Hello | Ready | Submit | Fault | Heartbeat | Goodbye
 FromLearner = Welcome | Grant | Ack | Cancel | Stop | Refusal
-OnWeights = ChunkRequest | Chunk | Refusal
-Message = FromActor | FromLearner | PolicyAnnouncement | ChunkRequest | Chunk
+OnWeights = ChunkRequest | Chunk | NotYet | Refusal
+Message = FromActor | FromLearner | PolicyAnnouncement | ChunkRequest | Chunk | NotYet

@@ -11,7 +11,8 @@ from torch import Tensor, uint8
 
 from common.bus.bus import LearnerBus
 from common.messages import PolicyAnnouncement, Sampling, WeightManifest
-from common.weights.store import NamedArray, WeightStore
+from common.weights.store import WeightStore
+from common.weights.writing import NamedArray
 from learner.probe import probed_adapter
 from learner.ranks import TrainerThread
 

@@ -1,12 +1,21 @@
-"""What the bus asks of whoever keeps the learner's weights."""
+"""What the bus asks of whoever keeps weights and serves them: the learner's store, or a relay's."""
 
 from pathlib import Path
 from typing import Protocol
 
+from common.messages import ChunkRequest, NotYet
+
 
 class WeightSource(Protocol):
-    """Complete weight files by version; `WeightStore` is one."""
+    """Complete, verified weight files by version, and deltas between them; `WeightStore` is one."""
 
     def path(self, version: int) -> Path | None:
         """The complete file of `version`; None when it is not held (any more)."""
+        ...
+
+    def find(self, request: ChunkRequest) -> Path | NotYet | None:
+        """The complete file that a request is about, a version's or a delta; answers at once.
+
+        NotYet while it is on its way here or being made; None when it will not come.
+        """
         ...

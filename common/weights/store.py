@@ -1,29 +1,24 @@
-"""The learner's weight files: each version once per host, in memory that every process there can map."""
+"""A host's weight files, the learner's or a relay's: each version once, in memory that all there can map."""
 
 import fcntl
 import hashlib
-import math
 import os
+import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
-
-import xxhash
-from numpy.typing import NDArray
+from typing import BinaryIO, Self
 
 from common.errors import PreflightError, WeightError
-from common.messages import TensorEntry, WeightManifest
-from common.weights import layout
-from common.weights.manifest import host_identity
+from common.messages import ChunkRequest, NotYet, WeightManifest
+from common.weights.delta import is_comparable
+from common.weights.deltas import Deltas, Held
+from common.weights.manifest import digest_of, host_identity
+from common.weights.writing import NamedArray, append, put_header
 
-NamedArray = tuple[str, str, "bytes | memoryview | NDArray[Any]", tuple[int, ...]]
-"""(name, dtype as in TensorEntry, the values as C-contiguous bytes, shape)."""
-
-BLOCK_BYTES = 1 << 20
-"""Hashed and copied at a time: small enough that the copy finds in cache what the checksum has just read."""
 FIRST_HEADER_BYTES = 256 << 10
 """Kept free for the header of the first version, when the names are not known yet."""
 
@@ -36,31 +31,42 @@ def host_memory() -> Path:
 
 def store_directory(run_directory: Path, root: Path | None = None) -> Path:
     """Where this host keeps the weight versions of a run; there while a learner of it lives."""
-    digest = hashlib.blake2b(str(run_directory.resolve()).encode(), digest_size=8).hexdigest()
+    whose = f"{run_directory.resolve()}\0{host_identity()}"
+    digest = hashlib.blake2b(whose.encode(), digest_size=8).hexdigest()
     return (root or host_memory()) / f"pronghorn-{os.getuid()}-{digest}"
 
 
-def newest_version(run_directory: Path, root: Path | None = None) -> tuple[int, Path] | None:
-    """The newest version that a living learner of the run holds on this host, and its file; None without.
-
-    The file is whole; it is removed when newer versions have come.
-    """
-    directory = store_directory(run_directory, root)
+def is_alive(directory: Path) -> bool:
+    """Whether a living process, a learner or a relay, keeps this store."""
     try:
         with (directory / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass  # held: its learner lives
+        return True
     except OSError:
-        return None
-    else:
+        return False
+    return False
+
+
+def file_name(version: int) -> str:
+    """Of a version's file in a store's folder."""
+    return f"version-{version:09d}.safetensors"
+
+
+def newest_version(run_directory: Path, root: Path | None = None) -> tuple[int, Path] | None:
+    """The newest version that a living store of the run holds on this host, and its file; None without.
+
+    The file is whole; it is removed when newer versions have come.
+    """
+    directory = store_directory(run_directory, root)
+    if not is_alive(directory):
         return None
     files = {int(file.stem.rpartition("-")[2]): file for file in directory.glob("version-*.safetensors")}
     return max(files.items(), default=None)
 
 
 class WeightStore:
-    """Writes weight versions and keeps the newest `keep`; what older ones left mapped stays readable.
+    """Keeps the newest `keep` weight versions; what older ones left mapped stays readable.
 
         with WeightStore(run_directory) as store:
             manifest = store.write(version, named_arrays)       # one by one, as they are gathered
@@ -68,16 +74,20 @@ class WeightStore:
 
     The files lie in a folder of `root` named after `run_directory`. It is emptied when a store for the same
     run is made (a learner that was killed leaves its files) and removed by `close`. PreflightError when
-    another process holds it. `write` and `path` may be called from different threads.
+    another process holds it. A relay has one too and fills it with `adopt`. Deltas between versions are made
+    when they are first asked for, and kept as long as the version that they make: at most `keep` - 1 for
+    each. Its methods may be called from different threads.
     """
 
     def __init__(self, run_directory: Path, *, keep: int = 2, root: Path | None = None) -> None:
         self.directory = store_directory(run_directory, root)
         self._keep = keep
-        self._held: dict[int, Path] = {}
+        self._held: dict[int, Held] = {}
         self._data_start = FIRST_HEADER_BYTES
+        self._change = threading.Lock()
         self._lock = _own(self.directory, run_directory)
         self._remove_files()
+        self._deltas = Deltas(self.directory)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +97,26 @@ class WeightStore:
 
     def path(self, version: int) -> Path | None:
         """The complete file of `version`; None when it is not held (any more)."""
-        return self._held.get(version)
+        held = self._held.get(version)
+        return None if held is None else Path(held.manifest.path)
+
+    def find(self, request: ChunkRequest) -> Path | NotYet | None:
+        """As `WeightSource.find`."""
+        with self._change:
+            held = self._held.get(request.version)
+            if held is None or request.digest not in (None, held.digest):
+                return None
+            if request.base is None:
+                return Path(held.manifest.path)
+            base = self._held.get(request.base)
+            is_there = base is not None and base.digest == request.base_digest
+            return self._deltas.find(request.base_digest, base if is_there else None, held)
+
+    def bases(self, manifest: WeightManifest) -> list[WeightManifest]:
+        """The held versions that a delta to `manifest` could be of, the last that came first."""
+        with self._change:
+            held = [held.manifest for held in reversed(self._held.values())]
+        return [base for base in held if is_comparable(base, manifest)]
 
     def write(self, version: int, arrays: Iterable[NamedArray]) -> WeightManifest:
         """Write `version` and return its manifest; the file appears whole or not at all.
@@ -95,25 +124,56 @@ class WeightStore:
         Costs one copy and one checksum of the bytes, and never holds more than one array. WeightError when
         an array is not what it says it is, or the memory is full.
         """
-        path = self.directory / f"version-{version:09d}.safetensors"
+        path = self.directory / file_name(version)
         with _appears_whole(path, version) as file:
-            tensors = _put_header(file, version, _append(file, arrays, self._data_start))
+            tensors = put_header(file, version, append(file, arrays, self._data_start))
         self._data_start = tensors[0].offset
-        self._held.pop(version, None)
-        self._held[version] = path
-        for old in list(self._held)[: -self._keep]:
-            self._held.pop(old).unlink(missing_ok=True)
-        return WeightManifest(
+        manifest = WeightManifest(
             version=version,
             tensors=tuple(tensors),
             num_bytes=sum(tensor.num_bytes for tensor in tensors),
             host=host_identity(),
             path=str(path),
         )
+        self._hold(manifest)
+        return manifest
+
+    def new_part(self) -> Path:
+        """A name for a file that is to be adopted."""
+        return self.directory / f"{secrets.token_hex(8)}.part"
+
+    def adopt(
+        self,
+        manifest: WeightManifest,
+        part: Path,
+        base: WeightManifest | None = None,
+        delta: Path | None = None,
+    ) -> None:
+        """Hold `part`, which was verified to be `manifest`'s file, and the delta that it was made with."""
+        path = self.directory / file_name(manifest.version)
+        part.rename(path)
+        held = self._hold(manifest.model_copy(update={"path": str(path), "host": host_identity()}))
+        if base is not None and delta is not None:
+            with self._change:
+                self._deltas.adopt(digest_of(base), held, delta)
+
+    def _hold(self, manifest: WeightManifest) -> Held:
+        held = Held(manifest, digest_of(manifest))
+        with self._change:
+            replaced = self._held.pop(manifest.version, None)
+            if replaced is not None:
+                self._deltas.drop(replaced)
+            self._held[manifest.version] = held
+            for old in list(self._held)[: -self._keep]:
+                dropped = self._held.pop(old)
+                Path(dropped.manifest.path).unlink(missing_ok=True)
+                self._deltas.drop(dropped)
+        return held
 
     def close(self) -> None:
         """Remove every file; what is mapped somewhere stays readable there."""
         if not self._lock.closed:
+            self._deltas.close()
             self._held.clear()
             shutil.rmtree(self.directory, ignore_errors=True)
             self._lock.close()
@@ -137,7 +197,9 @@ def _own(directory: Path, run_directory: Path) -> BinaryIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
-        raise PreflightError(f"another learner of {run_directory} is running on this host") from None
+        raise PreflightError(
+            f"another learner of {run_directory} is running on this host, or its relay"
+        ) from None
     return lock
 
 
@@ -156,71 +218,3 @@ def _appears_whole(path: Path, version: int) -> Iterator[int]:
         ) from None
     finally:
         part.unlink(missing_ok=True)
-
-
-def _append(file: int, arrays: Iterable[NamedArray], offset: int) -> list[TensorEntry]:
-    """Write the arrays end to end from `offset` on."""
-    tensors: list[TensorEntry] = []
-    names: set[str] = set()
-    for name, dtype, values, shape in arrays:
-        data = memoryview(values if isinstance(values, (bytes, memoryview)) else values.data)
-        data = data.cast("B") if data.nbytes else memoryview(b"")
-        _check(name, dtype, data.nbytes, shape, offset)
-        if name in names:
-            raise WeightError(f"tensor {name!r} comes twice")
-        names.add(name)
-        checksum = xxhash.xxh3_64()
-        for begin in range(0, data.nbytes, BLOCK_BYTES):
-            block = data[begin : begin + BLOCK_BYTES]
-            checksum.update(block)
-            _write_all(file, block, offset + begin)
-        tensors.append(
-            TensorEntry(
-                name=name,
-                shape=shape,
-                dtype=dtype,
-                offset=offset,
-                num_bytes=data.nbytes,
-                checksum=checksum.intdigest(),
-            )
-        )
-        offset += data.nbytes
-    return tensors
-
-
-def _check(name: str, dtype: str, num_bytes: int, shape: tuple[int, ...], offset: int) -> None:
-    if dtype not in layout.DTYPES:
-        raise WeightError(f"tensor {name!r}: dtype {dtype!r}; allowed are {', '.join(layout.DTYPES)}")
-    width = layout.DTYPES[dtype][1]
-    if num_bytes != math.prod(shape) * width:
-        raise WeightError(f"tensor {name!r}: {num_bytes} bytes are not {dtype} of shape {list(shape)}")
-    if offset % width:
-        raise WeightError(f"tensor {name!r}: {dtype} after an odd number of narrower values cannot be mapped")
-
-
-def _write_all(file: int, block: memoryview, offset: int) -> None:
-    while block:
-        written = os.pwrite(file, block, offset)
-        block, offset = block[written:], offset + written
-
-
-def _put_header(file: int, version: int, tensors: list[TensorEntry]) -> list[TensorEntry]:
-    """Write the header before the data; returns where the tensors are then.
-
-    When the room kept for it is too small, the data moves: once, as the next version has the same names.
-    """
-    if not tensors:
-        raise WeightError(f"version {version} has no tensors")
-    start = tensors[0].offset
-    needed = layout.header_bytes([tensor.name for tensor in tensors], version)
-    if needed > start:
-        _move(file, start, needed)
-        tensors = [t.model_copy(update={"offset": t.offset + needed - start}) for t in tensors]
-    _write_all(file, memoryview(layout.header(version, tensors, tensors[0].offset)), 0)
-    return tensors
-
-
-def _move(file: int, begin: int, to: int) -> None:
-    """Shift everything from `begin` to the end of the file up to `to`, last block first."""
-    for offset in reversed(range(begin, os.fstat(file).st_size, BLOCK_BYTES)):
-        _write_all(file, memoryview(os.pread(file, BLOCK_BYTES, offset)), offset + to - begin)

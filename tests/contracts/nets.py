@@ -15,6 +15,7 @@ from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
 from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
 from common.messages import (
+    ChunkRequest,
     Hello,
     Welcome,
 )
@@ -30,6 +31,9 @@ class Files:
 
     def path(self, version: int) -> Path | None:
         return self.files.get(version)
+
+    def find(self, request: ChunkRequest) -> Path | None:
+        return self.files.get(request.version) if request.base is None else None
 
 
 class MemoryNet:

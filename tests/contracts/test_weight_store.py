@@ -15,8 +15,9 @@ from safetensors import safe_open
 from common.errors import PreflightError, WeightError
 from common.weights import store as store_module
 from common.weights.manifest import is_local
-from common.weights.store import NamedArray, WeightStore
+from common.weights.store import WeightStore
 from common.weights.verify import verify
+from common.weights.writing import BLOCK_BYTES, NamedArray
 from tests.contracts.weights import arrays, raw
 
 
@@ -52,7 +53,7 @@ def test_a_header_that_outgrows_its_room_moves_the_data(store: WeightStore) -> N
     many: list[NamedArray] = [
         (f"layer.{i:05d}." + "w" * 100, "float32", np.full(300, i, np.float32), (300,)) for i in range(2000)
     ]
-    assert sum(len(raw(array)) for array in many) > 2 * store_module.BLOCK_BYTES
+    assert sum(len(raw(array)) for array in many) > 2 * BLOCK_BYTES
     for version in range(2):
         manifest = store.write(version, many)
         verify(manifest, Path(manifest.path))

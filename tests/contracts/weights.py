@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from common.weights.store import NamedArray
+from common.weights.writing import NamedArray
 
 
 def arrays(seed: int = 0) -> list[NamedArray]:
