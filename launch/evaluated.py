@@ -1,7 +1,6 @@
 """Who is evaluated: a model folder, a checkpoint, the latest weights of a run, or a model behind an API."""
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.config import load
-from common.errors import ConfigurationError, PreflightError
+from common.errors import CheckpointError, ConfigurationError, PreflightError
 from common.run_directory import RunDirectory
 from common.weights.adapter import fingerprint
 from common.weights.store import newest_version
 from launch.config import RunConfig
+from learner.checkpoint_manifest import read_manifest
 
 EXPORT_S = 3600.0
 """Deadline of writing a checkpoint as a model folder."""
@@ -102,14 +102,13 @@ def _is_adapted(run: RunDirectory) -> bool:
 def _checkpoint(path: Path, option: str) -> Evaluated:
     run = RunDirectory(path.parent.parent)
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        version, checksum = int(manifest["step"]), str(manifest["checksums"]["weights.safetensors"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"{option}={path}: not a whole checkpoint (no manifest.json)") from None
+        manifest = read_manifest(path)
+    except CheckpointError as error:
+        raise ConfigurationError(f"{option}={path}: not a whole checkpoint: {error}") from None
     if not run.config.exists():
         raise ConfigurationError(f"{option}={path}: not inside a run (no {run.config})")
     name = f"{run.path.resolve().name}-{path.name}"
-    return Evaluated("checkpoint", name, path, version, checksum, run)
+    return Evaluated("checkpoint", name, path, manifest.step, manifest.identity, run)
 
 
 def _step(checkpoint: Path) -> int:

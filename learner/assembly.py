@@ -1,6 +1,5 @@
 """Puts a learner together from its configuration; where it resumes is read from the run directory."""
 
-import asyncio
 import json
 import logging
 import time
@@ -14,7 +13,7 @@ from common.errors import ConfigurationError
 from common.metrics import MetricsWriter
 from common.trajectory import TaskReference
 from common.weights.store import WeightStore
-from learner.checkpoint import CheckpointStore, load_checkpoint
+from learner.checkpoint import CheckpointStore
 from learner.config import LearnerRoleConfig
 from learner.curriculum import Curriculum
 from learner.dispatcher import Dispatcher
@@ -99,7 +98,10 @@ async def _assemble(
     """
     folder = config.run.folder
     tasks = read_tasks(folder.tasks)
-    checkpoints = CheckpointStore(folder.checkpoints, keep=config.learner.keep_checkpoints)
+    checkpoints = CheckpointStore(
+        folder.checkpoints, keep=config.learner.keep_checkpoints, keep_every=config.learner.keep_every
+    )
+    await trainer.run(lambda ranks: ranks.refuse_unshared(checkpoints.folder))
     version = await _restore(checkpoints, trainer)
     ledger = Ledger(folder.ledger, config.run.name)
     again = ledger.rewind(version)
@@ -143,9 +145,7 @@ async def _restore(checkpoints: CheckpointStore, trainer: TrainerThread) -> int:
     path = checkpoints.latest()
     if path is None:
         return 0
-    checkpoint = await asyncio.to_thread(load_checkpoint, path)
-    await trainer.load_state(checkpoint.state)
-    checkpoint.restore_random()
-    version = int(checkpoint.ledger["step"])
+    manifest = await trainer.run(lambda ranks: ranks.load(path))
+    version = int(manifest.ledger["step"])
     log.info("resumed checkpoint=%s version=%d", path.name, version)
     return version

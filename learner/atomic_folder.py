@@ -27,11 +27,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         draft.chmod(0o755)
         for file in draft.rglob("*"):
             if file.is_file() and not file.is_symlink():
-                file.chmod(
-                    0o644
-                )  # safetensors writes for its owner alone; other accounts may serve the model
-            _sync(file)
-        _sync(draft)
+                # safetensors writes for its owner alone; other accounts may serve the model
+                file.chmod(0o644)
+            sync(file)
+        sync(draft)
         if path.exists():
             replaced = draft.with_name(draft.name + "-replaced")
             path.rename(replaced)
@@ -39,7 +38,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(replaced)
         else:
             draft.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -49,7 +48,8 @@ def is_draft(path: Path) -> bool:
     return path.name.startswith(DRAFT_PREFIX)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return when a file or a folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

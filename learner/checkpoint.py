@@ -1,12 +1,11 @@
 """Checkpoints: all that a later step depends on, in a folder that is whole or absent, verified when read.
 
     checkpoints/step-000010/
-        weights.safetensors      float32 masters, by Hugging Face name
-        optimizer.safetensors    exp_avg.NAME, exp_avg_sq.NAME, step.NAME
-        random.json              the state of Python's, NumPy's and torch's generators of rank 0
-        manifest.json            step, skipped steps, ledger position, model fingerprint, checksums
+        rank-00000.safetensors   that rank's shards: weight.NAME, exp_avg.NAME, exp_avg_sq.NAME, step.NAME
+        random-00000.json        the state of that rank's Python, NumPy and torch generators
+        manifest.json            step, skipped steps, ledger position, model, checksums; written last
 
-Tensors are whole, so a run may resume with another number of ranks.
+Every rank writes its own shards (`checkpoint_writer.py`), and any number of ranks reads them again.
 """
 
 import hashlib
@@ -17,42 +16,27 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import xxhash
-from pydantic import Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
 from torch import Tensor
 
-from common.errors import CheckpointError, PreflightError
-from common.trajectory import Record
-from learner.atomic_folder import atomic_folder, is_draft
-from learner.random_state import capture_random, restore_random
+from common.errors import CheckpointError
+from common.seeding import derive_seed
+from learner import shard_file
+from learner.atomic_folder import is_draft
+from learner.checkpoint_manifest import NAME, Manifest, random_name, read_manifest, verify
+from learner.random_state import restore_random, seed_random
 
 log = logging.getLogger(__name__)
 
+WEIGHT = "weight"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-_NAME = re.compile(r"step-\d{6,}")
-_FILES = ("weights.safetensors", "optimizer.safetensors", "random.json")
+COUNT = "step"
+PARTS = (WEIGHT, *MOMENTS, COUNT)
+"""What is kept of every parameter, as PART.NAME."""
 
-
-class Manifest(Record):
-    """What a checkpoint says about itself."""
-
-    format: Literal[1] = 1
-    step: int = Field(ge=0)
-    num_skipped: int = Field(ge=0)
-    ledger: dict[str, Any]
-    fingerprint: str
-    checksums: dict[str, str]
-    """xxh3-64 of every other file, hexadecimal."""
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> "Manifest":
-        if missing := set(_FILES) - self.checksums.keys():
-            raise ValueError(f"no checksum of {min(missing)}")
-        return self
+_STEP = re.compile(r"step-(\d{6,})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,102 +46,119 @@ class TrainerState:
     weights: dict[str, Tensor]
     """By Hugging Face name; a tied one once."""
     optimizer: dict[str, Tensor]
-    """`exp_avg.NAME`, `exp_avg_sq.NAME`, and `step.NAME` (0-dimensional)."""
+    """`exp_avg.NAME`, `exp_avg_sq.NAME`, and `step.NAME` ([1])."""
     step: int
     """The last step taken: the position of the learning-rate schedule."""
     num_skipped: int
 
-    def refuse_unless(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise CheckpointError, naming the weight, unless this is the state of a model with these shapes."""
-        for name in sorted(shapes.keys() | self.weights.keys()):
-            here = tuple(self.weights[name].shape) if name in self.weights else None
-            if here != shapes.get(name):
-                raise CheckpointError(
-                    f"the checkpoint is of another model: weight {name} has shape {here or 'none'} in it "
-                    f"and {shapes.get(name) or 'none'} in the model"
-                )
-            for part in (*MOMENTS, "step"):
-                if f"{part}.{name}" not in self.optimizer:
-                    raise CheckpointError(f"the checkpoint has no {part} for weight {name}")
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """What was read back, verified."""
-
-    state: TrainerState
-    ledger: dict[str, Any]
-    """The ledger position that it belongs to, as the caller gave it."""
-    random: dict[str, Any]
-
-    def restore_random(self) -> None:
-        """Set Python's, NumPy's and torch's generators to where they were."""
-        restore_random(self.random)
-
 
 class CheckpointStore:
-    """The checkpoints of one run: a folder of folders, the newest `keep` of them."""
+    """The checkpoints of one run, a folder of folders: the newest `keep`, and every `keep_every` steps one.
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    Those of steps that `keep_every` divides are kept for ever; 0: none is.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, keep_every: int = 0) -> None:
         self.folder = folder
         self._keep = keep
+        self._keep_every = keep_every
 
-    def save(self, state: TrainerState, ledger: Mapping[str, Any]) -> Path:
-        """Write `step-NNNNNN`, whole or not at all, then remove what is older than the newest `keep`.
-
-        Includes the generators of this process as they are now. Raises PreflightError when the disk
-        refuses; the checkpoints there stay.
-        """
-        path = self.folder / f"step-{state.step:06d}"
-        try:
-            with atomic_folder(path) as draft:
-                _write(draft, state, ledger)
-        except (OSError, SafetensorError) as error:
-            raise PreflightError(f"checkpoint {path}: {error}") from error
-        self.prune()
-        log.info("kept checkpoint=%s", path.name)
-        return path
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of this step is or will be."""
+        return self.folder / f"step-{step:06d}"
 
     def all(self) -> list[Path]:
         """Whole checkpoints, oldest first; drafts and strange names are passed over."""
         if not self.folder.is_dir():
             return []
-        whole = (path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
-        return sorted((path for path in whole if (path / "manifest.json").is_file()), key=_step_of)
+        whole = (path for path in self.folder.iterdir() if _STEP.fullmatch(path.name))
+        return sorted((path for path in whole if (path / NAME).is_file()), key=step_of)
 
-    def latest(self) -> Path | None:
-        """The newest whole checkpoint; None when there is none."""
-        return next(reversed(self.all()), None)
+    def latest(self, before: int | None = None) -> Path | None:
+        """The newest whole checkpoint, of a step below `before` if that is given; None without one."""
+        return next((path for path in reversed(self.all()) if before is None or step_of(path) < before), None)
 
     def prune(self) -> None:
-        """Remove all but the newest `keep`, and drafts that a crash left behind."""
+        """Remove what the policy does not keep, and drafts that a crash left behind."""
+        if not self.folder.is_dir():
+            return
         drafts = [path for path in self.folder.iterdir() if is_draft(path)]
-        for path in [*self.all()[: -self._keep], *drafts]:
+        old = [path for path in self.all()[: -self._keep] if not self._is_kept_for_ever(step_of(path))]
+        for path in [*old, *drafts]:
+            # The manifest first: what is half removed must not look whole.
+            (path / NAME).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
 
+    def _is_kept_for_ever(self, step: int) -> bool:
+        return bool(self._keep_every) and step % self._keep_every == 0
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify one checkpoint.
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by the name of its folder."""
+    return int(path.name.removeprefix("step-"))
+
+
+def load_checkpoint(path: Path) -> TrainerState:
+    """Read and verify one checkpoint, whole, in one process that need not be a rank.
 
     Raises CheckpointError, naming the file, when one is missing, has another checksum or cannot be read.
     """
-    try:
-        manifest = Manifest.model_validate_json((path / "manifest.json").read_text())
-        for name in _FILES:
-            _verify(path / name, manifest.checksums[name])
-        weights, optimizer = (load_file(path / name) for name in _FILES[:2])
-        random = json.loads((path / "random.json").read_text())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise CheckpointError(f"{path / 'manifest.json'}: {where} {first['msg']}") from error
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    found = fingerprint({name: tuple(tensor.shape) for name, tensor in weights.items()})
+    manifest = read_manifest(path)
+    verify(path, manifest)
+    sizes = checked_sizes(path, manifest)
+    tensors = {name: torch.empty(size) for name, size in sizes.items()}
+    shard_file.read_into(path, tensors)
+    prefix = f"{WEIGHT}."
+    weights = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    optimizer = {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+    return TrainerState(weights, optimizer, manifest.step, manifest.num_skipped)
+
+
+def checked_sizes(path: Path, manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """The whole shape of every tensor in it; CheckpointError when the manifest is of another model."""
+    sizes = shard_file.sizes(path)
+    found = fingerprint(weight_shapes(sizes))
     if found != manifest.fingerprint:
         raise CheckpointError(f"{path}: weights of model {found}, manifest of {manifest.fingerprint}")
-    state = TrainerState(weights, optimizer, manifest.step, manifest.num_skipped)
-    return Checkpoint(state, manifest.ledger, random)
+    return sizes
+
+
+def weight_shapes(sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Of all tensors in a checkpoint those of the weights, by Hugging Face name."""
+    prefix = f"{WEIGHT}."
+    return {name.removeprefix(prefix): size for name, size in sizes.items() if name.startswith(prefix)}
+
+
+def refuse_another_model(sizes: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """CheckpointError, naming the weight, unless tensors of these sizes are the state of that model."""
+    weights = weight_shapes(sizes)
+    for name in sorted(shapes.keys() | weights.keys()):
+        if weights.get(name) != shapes.get(name):
+            raise CheckpointError(
+                f"the checkpoint is of another model: weight {name} has shape {weights.get(name, 'none')} "
+                f"in it and {shapes.get(name, 'none')} in the model"
+            )
+        for part in PARTS:
+            if f"{part}.{name}" not in sizes:
+                raise CheckpointError(f"the checkpoint has no {part} for weight {name}")
+
+
+def restore(
+    path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, rank: int
+) -> Manifest:
+    """Fill one rank's `tensors` and set its generators to where they were; checksums are not looked at.
+
+    Those of a rank that was not there are seeded anew. Raises CheckpointError, before anything has changed,
+    when names or shapes are not those of the model's `shapes`.
+    """
+    manifest = read_manifest(path)
+    refuse_another_model(checked_sizes(path, manifest), shapes)
+    shard_file.read_into(path, tensors)
+    if rank < manifest.num_ranks:
+        restore_random(json.loads((path / random_name(rank)).read_text()))
+    else:
+        seed_random(derive_seed(manifest.step, "rank", rank))
+    return manifest
 
 
 def fingerprint(shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -166,35 +167,11 @@ def fingerprint(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write(draft: Path, state: TrainerState, ledger: Mapping[str, Any]) -> None:
-    save_file(state.weights, draft / "weights.safetensors")
-    save_file(state.optimizer, draft / "optimizer.safetensors")
-    (draft / "random.json").write_text(json.dumps(capture_random()))
-    manifest = Manifest(
-        step=state.step,
-        num_skipped=state.num_skipped,
-        ledger=dict(ledger),
-        fingerprint=fingerprint({name: tuple(t.shape) for name, t in state.weights.items()}),
-        checksums={name: _checksum(draft / name) for name in _FILES},
-    )
-    (draft / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
-
-
-def _verify(file: Path, expected: str) -> None:
-    if not file.is_file():
-        raise CheckpointError(f"{file}: missing")
-    found = _checksum(file)
-    if found != expected:
-        raise CheckpointError(f"{file}: checksum {found}, the manifest says {expected}: the file is torn")
-
-
-def _checksum(file: Path) -> str:
-    digest = xxhash.xxh3_64()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _step_of(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
+def manifest_of(
+    state: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    checksums: Mapping[str, str],
+    num_ranks: int,
+) -> Manifest:
+    """The manifest of files with these checksums; `state` has `step`, `num_skipped` and `ledger`."""
+    return Manifest(**state, num_ranks=num_ranks, fingerprint=fingerprint(shapes), checksums=dict(checksums))

@@ -146,6 +146,9 @@ class LearnerConfig(OptimizerConfig):
     gradient_checkpointing: bool = False
     checkpoint_every: int = Field(default=10, ge=1)
     keep_checkpoints: int = Field(default=2, ge=1)
+    """So many newest ones."""
+    keep_every: int = Field(default=0, ge=0)
+    """Checkpoints of steps that this divides are kept for ever, a multiple of `checkpoint_every`; 0: none."""
     max_logprob_mismatch: float = Field(default=0.1, gt=0)
     """Mean |engine - learner| logprob, nats, above which the first batch stops the run."""
     batch_s: float = Field(default=600.0, gt=0)
@@ -174,6 +177,15 @@ class LearnerConfig(OptimizerConfig):
             raise ValueError(
                 f"group_size = {self.group_size}: {self.advantage.kind} compares the members of a group; "
                 "give at least 2"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_kept_for_ever_is_written(self) -> "LearnerConfig":
+        if self.keep_every % self.checkpoint_every:
+            raise ValueError(
+                f"keep_every = {self.keep_every}: checkpoints are written every "
+                f"{self.checkpoint_every} steps; allowed are 0 and multiples of learner.checkpoint_every"
             )
         return self
 

@@ -58,7 +58,7 @@ def export(config: ExportConfig) -> int:
     if config.model.lora.is_on:
         _merge(config, like, source, target)
         return 0
-    weights = load_checkpoint(source).state.weights if source.is_dir() else _read(source)
+    weights = load_checkpoint(source).weights if source.is_dir() else _read(source)
     dtype = DTYPES[config.model.dtype]
     chosen = {name: tensor.to(dtype) for name, tensor in _policy(weights, like, source).items()}
     write_model_folder(target, like=like, weights=chosen, dtype=config.model.dtype)
@@ -71,10 +71,9 @@ def _merge(config: ExportConfig, like: Path, source: Path, target: Path) -> None
 
     if not source.is_dir():
         raise ConfigurationError(f"{source}: holds adapters alone; give a checkpoint")
-    checkpoint = load_checkpoint(source)
     ranks = Ranks(open_trainer(like, config.learner, config.model))
     try:
-        ranks.load_state(checkpoint.state)
+        ranks.load(source)
         ranks.save_huggingface(target)
     finally:
         ranks.stop()

@@ -22,6 +22,7 @@ from common.run_directory import RunDirectory, write_json
 from common.trajectory import Group, TaskReference
 from learner.batch_builder import BatchBuilder, Draft
 from learner.checkpoint import CheckpointStore
+from learner.checkpoint_keeper import CheckpointKeeper
 from learner.config import LearnerRoleConfig
 from learner.dispatcher import Dispatcher
 from learner.door import Door
@@ -69,6 +70,7 @@ class Learner:
         self._folder: RunDirectory = config.run.folder
         self._builder = BatchBuilder(config.learner, config.run.seed)
         self._clock = clock
+        self._keeper = CheckpointKeeper(parts.trainer, parts.checkpoints, kept=version)
         self._measured_at: float | None = None
         """When the last step was measured, put off by what evaluations took since; None before the first."""
         self._status = Status(self._folder.status, config.learner.steps, parts.dispatcher, parts.door)
@@ -87,7 +89,7 @@ class Learner:
         parts = self._parts
         await parts.dispatcher.restore()
         doors = (parts.door.receive(), parts.door.serve(), parts.door.watch())
-        async with background(*doors, self._status.write(), self._evaluator.serve()):
+        async with background(*doors, self._status.write(), self._evaluator.serve(), self._keeper.serve()):
             await self._publish(time.time())
             finished = await self._train_and_evaluate()
             await parts.door.stop("the run is finished" if finished else "the learner was asked to stop")
@@ -106,11 +108,14 @@ class Learner:
         while self._version < last:
             # Before the step and not after the last one: a run that was stopped here evaluates first.
             if not await self._evaluate_when_due() or not await self._step(self._version + 1):
-                await self._checkpoint()
+                await self._keeper.keep(self._version)
+                await self._keeper.settled()
                 return False
         parts.dispatcher.is_training = False
         if not await self._evaluator.settled() or not await self._evaluate("after"):
+            await self._keeper.settled()
             return False
+        await self._keeper.settled()
         await parts.trainer.save_huggingface(self._folder.final_model)
         self._write_summary()
         return True
@@ -151,7 +156,7 @@ class Learner:
         }
         await self._measure(step, groups, draft, statistics, times)
         if step % self._config.learner.checkpoint_every == 0 or step == self._config.learner.steps:
-            await self._checkpoint()
+            await self._keeper.keep(step)
         return True
 
     def _train(self, draft: Draft, step: int, ranks: Ranks) -> dict[str, float]:
@@ -231,7 +236,7 @@ class Learner:
             times["step"],
         )
 
-    # --- evaluation, checkpoints, result -----------------------------------------------------
+    # --- evaluation, result ------------------------------------------------------------------
 
     async def _evaluate_when_due(self) -> bool:
         """The evaluation between two steps, where training waits for it. False when asked to stop."""
@@ -249,13 +254,6 @@ class Learner:
         if self._measured_at is not None:
             self._measured_at += self._clock() - began
         return goes_on
-
-    async def _checkpoint(self) -> None:
-        """Keep everything that a resume needs, under the ledger position it belongs to."""
-        if self._version == 0:
-            return
-        state = await self._parts.trainer.state()
-        await asyncio.to_thread(self._parts.checkpoints.save, state, {"step": self._version})
 
     def _write_summary(self) -> None:
         write_json(self._folder.summary, summarize_run(self._parts.ledger))

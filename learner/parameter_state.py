@@ -1,38 +1,43 @@
-"""Parameters and their AdamW moments, whole: out of the shards of all ranks and back. Collective."""
+"""Parameters and their AdamW moments as named tensors: what a checkpoint holds of them."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from learner.checkpoint import MOMENTS, TrainerState
-from learner.sharding import scatter, whole
+from learner.checkpoint import COUNT, MOMENTS, WEIGHT
+from learner.sharding import whole
 
 
-def read(
+def tensors(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
+    """`weight.NAME`, `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` ([1]); the very memory of this rank.
+
+    Sharded as the parameters are, counts whole on every rank. Moments of a parameter that took no step
+    are made here, zero, as AdamW would.
+    """
+    found: dict[str, Tensor] = {}
+    for name, parameter in parameters.items():
+        kept = optimizer.state[parameter]
+        if not kept:
+            kept[COUNT] = torch.zeros((), dtype=torch.float32, device=_device(parameter))
+            for moment in MOMENTS:
+                kept[moment] = torch.zeros_like(parameter)
+        found[f"{WEIGHT}.{name}"] = parameter.detach()
+        for moment in MOMENTS:
+            found[f"{moment}.{name}"] = kept[moment]
+        found[f"{COUNT}.{name}"] = kept[COUNT].view(1)
+    return found
+
+
+def _device(parameter: Tensor) -> torch.device:
+    return parameter.to_local().device if isinstance(parameter, DTensor) else parameter.device
+
+
+def gathered(
     parameters: Mapping[str, nn.Parameter], optimizer: Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights by name, and `exp_avg.NAME`, `exp_avg_sq.NAME`, `step.NAME`; zero where no step was taken."""
-    weights = {name: whole(parameter) for name, parameter in parameters.items()}
-    moments: dict[str, Tensor] = {}
-    for name, parameter in parameters.items():
-        kept = optimizer.state.get(parameter, {})
-        for moment in MOMENTS:
-            moments[f"{moment}.{name}"] = whole(kept.get(moment, torch.zeros_like(parameter)))
-        moments[f"step.{name}"] = whole(kept["step"]) if kept else torch.zeros(())
-    return weights, moments
-
-
-def write(parameters: Mapping[str, nn.Parameter], optimizer: Optimizer, state: TrainerState | None) -> None:
-    """Put a state, which only rank 0 gives, into the parameters and the optimizer of every rank."""
-    for name, parameter in parameters.items():
-        weight = None if state is None else state.weights[name]
-        with torch.no_grad():
-            parameter.copy_(scatter(weight, parameter.detach()))
-        kept = optimizer.state[parameter]
-        for moment in MOMENTS:
-            given = None if state is None else state.optimizer[f"{moment}.{name}"]
-            kept[moment] = scatter(given, parameter.detach())
-        count = None if state is None else state.optimizer[f"step.{name}"]
-        kept["step"] = scatter(count, torch.zeros((), device=parameter.device))
+    """Weights by name and all else, whole, on the CPU of every rank; collective."""
+    every = {name: whole(tensor) for name, tensor in tensors(parameters, optimizer).items()}
+    return {name: every.pop(f"{WEIGHT}.{name}") for name in parameters}, every

@@ -6,8 +6,10 @@ again until they are told to stop. When rank 0 dies, its connections close and e
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +18,13 @@ from typing import Any, Self, TypeVar
 import torch.distributed as dist
 from torch import Tensor
 
+from common.errors import PreflightError
 from common.messages import AdapterEntry
 from common.model_config import ModelConfig
 from learner.batch import Batch, MicroBatch
-from learner.checkpoint import TrainerState
+from learner.checkpoint import CheckpointStore, TrainerState, checked_sizes, refuse_another_model
+from learner.checkpoint_manifest import Manifest, read_manifest, verify
+from learner.checkpoint_writer import CheckpointWriter
 from learner.command_channel import CommandChannel, connect
 from learner.config import LearnerConfig
 from learner.loss import objective
@@ -55,6 +60,7 @@ class Ranks:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._channel = CommandChannel()
+        self._writer = CheckpointWriter()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -115,15 +121,51 @@ class Ranks:
         self._order("state")
         return self._trainer.state()
 
-    def load_state(self, state: TrainerState) -> None:
-        """Continue from `state`; CheckpointError, with nothing changed, when it is another model's."""
-        state.refuse_unless(self.shapes)
-        self._order("load_state", step=state.step, num_skipped=state.num_skipped)
-        self._trainer.load_state(state, step=state.step, num_skipped=state.num_skipped)
+    def begin_checkpoint(self, store: CheckpointStore, ledger: Mapping[str, Any]) -> Future[Path]:
+        """Copy what later steps depend on to memory, on all ranks; the future ends with its writing.
+
+        `ledger` is the position that the copy belongs to. Waits for the write before, whose error it raises.
+        See `CheckpointWriter.begin`.
+        """
+        self._writer.settle()
+        self._order("checkpoint")
+        return self._writer.begin(self._trainer.copied(), store, ledger)
+
+    def load(self, path: Path) -> Manifest:
+        """Continue from a verified checkpoint, weights, optimizer and generators of every rank.
+
+        CheckpointError, with nothing changed, when it is torn or another model's.
+        """
+        manifest = read_manifest(path)
+        verify(path, manifest)
+        refuse_another_model(checked_sizes(path, manifest), self.shapes)
+        self._order("load", path=str(path))
+        self._trainer.load(path)
+        return manifest
+
+    def refuse_unshared(self, folder: Path) -> None:
+        """PreflightError unless every rank sees what this one writes into `folder`; all write there."""
+        if dist.get_world_size() == 1:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as probe:
+            path = str(folder / Path(probe.name).name)
+            self._order("sees", path=path)
+            answers = self._channel.collect(_sight(path))
+        blind = sorted({answer["host"] for answer in answers if not answer["sees"]})
+        if blind:
+            raise PreflightError(
+                f"{folder}: {', '.join(blind)} does not see what {socket.gethostname()} writes there: with "
+                "ranks on several hosts run.directory must be on a file system that they share"
+            )
 
     def stop(self, *, leaves: bool = True) -> None:
-        """Let the other ranks leave `serve`, and, with `leaves`, all ranks the process group."""
+        """Let the other ranks leave `serve`, and, with `leaves`, all ranks the process group.
+
+        A checkpoint that is being written is written to its end.
+        """
         self._order("stop", leaves=leaves)
+        self._writer.close()
         if leaves:
             dist.destroy_process_group()
 
@@ -147,6 +189,7 @@ class Ranks:
 def serve(trainer: Trainer) -> None:
     """Carry out rank 0's commands until it says stop; for every rank but 0."""
     channel = CommandChannel()
+    writer = CheckpointWriter()
     while True:
         command = channel.receive()
         kind = command.pop("kind")
@@ -162,13 +205,23 @@ def serve(trainer: Trainer) -> None:
             trainer.save_huggingface(Path(command["path"]))
         elif kind == "state":
             trainer.state()
-        elif kind == "load_state":
-            trainer.load_state(None, **command)
+        elif kind == "checkpoint":
+            writer.settle()
+            writer.follow(trainer.copied())
+        elif kind == "load":
+            trainer.load(Path(command["path"]))
+        elif kind == "sees":
+            channel.collect(_sight(command["path"]))
         else:
             assert kind == "stop", kind
+            writer.close()
             if command["leaves"]:
                 dist.destroy_process_group()
             return
+
+
+def _sight(path: str) -> dict[str, Any]:
+    return {"host": socket.gethostname(), "sees": Path(path).exists()}
 
 
 class TrainerThread:
@@ -224,10 +277,6 @@ class TrainerThread:
     async def state(self) -> TrainerState:
         """See `Ranks.state`."""
         return await self._call(lambda: self._here.state())
-
-    async def load_state(self, state: TrainerState) -> None:
-        """See `Ranks.load_state`."""
-        await self._call(lambda: self._here.load_state(state))
 
     async def run(self, work: Callable[[Ranks], T]) -> T:
         """Anything else that must not overlap with a step: `work(ranks)` on the trainer's thread."""

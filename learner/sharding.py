@@ -1,4 +1,4 @@
-"""FSDP2 over every rank: shards of float32 masters, gathered and scattered whole."""
+"""FSDP2 over every rank: shards of float32 masters, gathered whole."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ from torch.distributed.fsdp import (
     OffloadPolicy,
     fully_shard,
 )
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from learner import lora
 from learner.model import CausalPolicy
@@ -117,17 +117,3 @@ def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor gathered from all ranks, on the CPU, owning its memory; collective."""
     gathered_tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return gathered_tensor.detach().to("cpu", copy=True)
-
-
-def scatter(source: Tensor | None, like: Tensor) -> Tensor:
-    """`source`, which only rank 0 gives, cut as `like` is cut; collective."""
-    device = like.device
-    full = (
-        torch.empty(like.shape, dtype=like.dtype, device=device)
-        if source is None
-        else source.to(device, like.dtype)
-    )
-    if not isinstance(like, DTensor):
-        dist.broadcast(full, src=0)
-        return full
-    return distribute_tensor(full, like.device_mesh, like.placements)

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from common.messages import AdapterEntry
 from common.model_config import LoraConfig
-from learner import parameter_state, scores
+from learner import parameter_state, scores, shard_file
 from learner.algorithm_config import CriticConfig, GuardConfig, ReferenceConfig
 from learner.batch import MicroBatch
-from learner.checkpoint import TrainerState
+from learner.checkpoint import TrainerState, restore
+from learner.checkpoint_writer import RankCopy
 from learner.config import OptimizerConfig
 from learner.critic import CRITIC, ValueSums, value_loss
 from learner.guards import ends_epochs, rate_scale, skips_update
@@ -29,6 +30,7 @@ from learner.model import PackedInput, Scored
 from learner.model_folder import write_model_folder
 from learner.networks import NetworkOptions, Networks
 from learner.optim import build_optimizer, learning_rate, set_rates
+from learner.random_state import capture_random
 from learner.sharding import whole
 from learner.statistics import (
     LogprobMismatch,
@@ -216,18 +218,25 @@ class Trainer:
 
     def state(self) -> TrainerState:
         """All that later steps depend on, whole; the same at any number of ranks."""
-        weights, moments = parameter_state.read(self._parameters, self._optimizer)
+        weights, moments = parameter_state.gathered(self._parameters, self._optimizer)
         return TrainerState(weights, moments, self.step_taken, self.num_skipped)
 
-    def load_state(self, state: TrainerState | None, *, step: int, num_skipped: int) -> None:
-        """Continue from a state that rank 0 gives (None elsewhere); `step` and `num_skipped` on every rank.
+    def copied(self) -> RankCopy:
+        """This rank's part of a checkpoint, copied to memory; what follows does not change it."""
+        tensors = parameter_state.tensors(self._parameters, self._optimizer)
+        return RankCopy(
+            shards=shard_file.copied(tensors, is_first=dist.get_rank() == 0),
+            random=capture_random(),
+            shapes=self.shapes,
+            step=self.step_taken,
+            num_skipped=self.num_skipped,
+        )
 
-        Raises CheckpointError, before anything has changed, when names or shapes are not this model's.
-        """
-        if state is not None:
-            state.refuse_unless(self.shapes)
-        parameter_state.write(self._parameters, self._optimizer, state)
-        self.step_taken, self.num_skipped = step, num_skipped
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint that any number of ranks wrote, see `checkpoint.restore`."""
+        tensors = parameter_state.tensors(self._parameters, self._optimizer)
+        manifest = restore(path, tensors, self.shapes, rank=dist.get_rank())
+        self.step_taken, self.num_skipped = manifest.step, manifest.num_skipped
 
     def _backward(
         self, microbatch: MicroBatch, temperature: float, trains_policy: bool

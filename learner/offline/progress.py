@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 
 from common.model_config import LoraConfig, ModelConfig
-from learner.checkpoint import CheckpointStore, load_checkpoint
+from learner.checkpoint import CheckpointStore
 from learner.command_channel import connect
 from learner.config import LearnerConfig, OptimizerConfig
 from learner.loss import imitation
@@ -97,11 +98,9 @@ def resume(ranks: Ranks, course: Course) -> int:
     path = CheckpointStore(course.checkpoints).latest()
     if path is None:
         return 0
-    checkpoint = load_checkpoint(path)
-    ranks.load_state(checkpoint.state)
-    checkpoint.restore_random()
-    log.info("resumed course=%s step=%d", course.name, checkpoint.state.step)
-    return checkpoint.state.step
+    step = ranks.load(path).step
+    log.info("resumed course=%s step=%d", course.name, step)
+    return step
 
 
 def take_steps(
@@ -113,9 +112,10 @@ def take_steps(
     no state behind once `finish` was called.
     """
     store = CheckpointStore(course.checkpoints, keep=1)
+    written: Future[Path] | None = None
     measured: list[dict[str, float]] = []
     means: dict[str, float] = {}
-    since = time.perf_counter()
+    stops, since = False, time.perf_counter()
     for number in range(done + 1, course.num_steps + 1):
         measured.append(step(number))
         if number % LOG_EVERY == 0 or number == course.num_steps:
@@ -124,9 +124,13 @@ def take_steps(
             measured, since = [], time.perf_counter()
         stops = course.is_stopped.is_set()
         if stops or (number % course.checkpoint_every == 0 and number < course.num_steps):
-            store.save(ranks.state(), {})
+            written = ranks.begin_checkpoint(store, {})
         if stops:
-            raise KeyboardInterrupt
+            break
+    if written is not None:
+        written.result()
+    if stops:
+        raise KeyboardInterrupt
     return means
 
 

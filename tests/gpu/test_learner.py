@@ -11,12 +11,14 @@ import torch.distributed as dist
 
 from common.model_config import SmallModel
 from learner.batch import TrainingSequence
+from learner.checkpoint import CheckpointStore
 from learner.command_channel import connect
 from learner.config import LearnerConfig
 from learner.loss import imitation, objective
 from learner.model_source import make_small
 from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
+from tests.learner.checkpoints import kept
 from tests.learner.torch_side import WORDS, random_sequences
 
 pytestmark = [
@@ -85,7 +87,9 @@ def test_packed_equals_unpacked_in_float32(folder: Path, device: torch.device) -
 
 
 @pytest.mark.parametrize("gradient_checkpointing", [False, True])
-def test_a_bfloat16_learner_learns(folder: Path, device: torch.device, gradient_checkpointing: bool) -> None:
+def test_a_bfloat16_learner_learns(
+    folder: Path, device: torch.device, tmp_path: Path, gradient_checkpointing: bool
+) -> None:
     shown = [replace(s, advantages=s.is_action.astype(np.float32)) for s in random_sequences(LENGTHS[2:])]
     batch = pack(shown, microbatch_tokens=512)
     options = TrainerOptions(
@@ -104,6 +108,6 @@ def test_a_bfloat16_learner_learns(folder: Path, device: torch.device, gradient_
     assert all(
         tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in state.weights.values()
     )
-    made.load_state(state, step=state.step, num_skipped=0)
+    made.load(kept(CheckpointStore(tmp_path / "checkpoints"), made))
     names = {name for name, tensor in made.named_weights("bfloat16") if tensor.dtype == torch.bfloat16}
     assert "lm_head.weight" in names

@@ -17,9 +17,10 @@ from common.weights.store import WeightStore, newest_version
 from launch.cli import main, parser
 from launch.config import RunConfig
 from launch.evaluated import choose, latest, model_folder
-from learner.checkpoint import CheckpointStore, TrainerState
+from learner.checkpoint import CheckpointStore
 from learner.model_source import make_small
 from tests.launch.making import run_config
+from tests.learner.checkpoints import written
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2}
 WORDS = ["guess", "Higher", "Lower", "Correct", ".", "I", "think", "of", "a", "number", "between", "and"]
@@ -47,8 +48,7 @@ def checkpoint(run: RunDirectory, step: int, shift: float = 1.0) -> dict[str, to
     """A checkpoint whose weights are the model's plus `shift`, beside those of a critic; the former."""
     weights = {n: t.float() + shift for n, t in load_file(run.model / "model.safetensors").items()}
     critic = {"critic.head.weight": torch.zeros(1, 32)}
-    state = TrainerState(weights | critic, {"step.x": torch.zeros(())}, step=step, num_skipped=0)
-    CheckpointStore(run.checkpoints, keep=9).save(state, {"step": step})
+    written(CheckpointStore(run.checkpoints, keep=9), weights | critic, step)
     return weights
 
 
@@ -77,11 +77,11 @@ def test_a_checkpoint_becomes_a_model_folder_of_the_runs_dtype(run: RunDirectory
 def test_a_torn_checkpoint_is_told_in_one_line(run: RunDirectory, tmp_path: Path) -> None:
     checkpoint(run, 3)
     path = run.checkpoints / "step-000003"
-    with (path / "weights.safetensors").open("r+b") as file:
+    with (path / "rank-00000.safetensors").open("r+b") as file:
         file.seek(200)
         file.write(b"torn")
     evaluated = chosen(run, f"--checkpoint={path}")
-    with pytest.raises(PreflightError, match=r"weights\.safetensors: checksum"):  # noqa: SIM117
+    with pytest.raises(PreflightError, match=r"rank-00000\.safetensors: checksum"):  # noqa: SIM117
         with model_folder(evaluated, tmp_path / "scratch"):
             pass
     assert not (tmp_path / "scratch").exists()

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from common.model_config import ModelConfig
 from learner.batch_builder import BatchBuilder
+from learner.checkpoint import CheckpointStore
 from learner.ranks import Ranks, open_trainer, serve
 from learner.updates import take_step
 from tests.learner.algorithms import SETTINGS, settings_of
@@ -36,7 +37,7 @@ def main(model: Path, out: Path) -> None:
             draft = builder.draft(groups, [[0] * 4 for _ in groups], 0)
             done = take_step(ranks, builder, draft, config, step=step, temperature=1.0).metrics()
             seen[name].append({k: v for k, v in done.items() if k not in ("duration_s", "tokens_per_s")})
-            ranks.load_state(ranks.state())
+            ranks.load(ranks.begin_checkpoint(CheckpointStore(out.with_suffix(".kept") / name), {}).result())
         state = ranks.state()
         tensors |= {f"{name}.{key}": tensor for key, tensor in state.weights.items()}
         ranks.stop(leaves=name == [*SETTINGS][-1])

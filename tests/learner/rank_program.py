@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from common.model_config import LoraConfig, ModelConfig
 from learner.batch import Batch
-from learner.checkpoint import CheckpointStore, load_checkpoint
+from learner.checkpoint import CheckpointStore
 from learner.config import LearnerConfig
 from learner.packing import pack
 from learner.ranks import TrainerThread, open_trainer, serve
@@ -41,9 +41,9 @@ async def lead(build: object, out: Path) -> None:
     store = CheckpointStore(out / "checkpoints")
     async with TrainerThread(build) as trainer:  # type: ignore[arg-type]
         seen = [await take(trainer, step, num_ranks) for step in (1, 2)]
-        path = store.save(await trainer.state(), {"step": 2})
+        writing = await trainer.run(lambda ranks: ranks.begin_checkpoint(store, {"step": 2}))
         seen.append(await take(trainer, 3, num_ranks))
-        await trainer.load_state(load_checkpoint(path).state)
+        await trainer.run(lambda ranks: ranks.load(writing.result()))
         seen.append(await take(trainer, 3, num_ranks))
         mismatch = await trainer.mismatch(batch(1, num_ranks), 1, 1.0)
         names = await trainer.gather("bfloat16", lambda weights: [name for name, _ in weights])

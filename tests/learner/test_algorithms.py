@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from common.model_config import ModelConfig
 from learner.batch_builder import BatchBuilder
+from learner.checkpoint import CheckpointStore
 from learner.critic import CRITIC
 from learner.ranks import Ranks, open_trainer
 from learner.updates import StepDone, take_step
@@ -137,7 +138,7 @@ def test_the_reference_is_where_training_began_also_after_a_resume(tmp_path: Pat
         for score in began:
             np.testing.assert_allclose(score.reference_logprobs, score.proximal_logprobs, atol=1e-6)
         take(ranks, builder, config)
-        ranks.load_state(ranks.state())
+        ranks.load(ranks.begin_checkpoint(CheckpointStore(tmp_path / "checkpoints"), {}).result())
         later = ranks.score(batch, temperature=1.0, wants=["proximal", "reference"])
     for before, after in zip(began, later, strict=True):
         np.testing.assert_array_equal(after.reference_logprobs, before.reference_logprobs)

@@ -1,6 +1,5 @@
 """A checkpoint of adapters becomes the model that the run's last step would write."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from learner.checkpoint import CheckpointStore
 from learner.export import ExportConfig, export
 from learner.model_source import make_small
 from learner.ranks import Ranks, open_trainer
+from tests.learner.checkpoints import written
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 2}
 
@@ -31,11 +31,8 @@ def test_adapters_are_merged_as_by_the_trainer(tmp_path: Path) -> None:
     make_small(folder.model, small, ["guess", "number"], dtype="float32", seed=0)
     ranks = Ranks(open_trainer(folder.model, config.learner, config.model))
     try:
-        state = ranks.state()
-        for tensor in state.weights.values():
-            tensor.add_(0.1)
-        CheckpointStore(folder.checkpoints).save(replace(state, step=1), {"step": 1})
-        ranks.load_state(state)
+        weights = {name: tensor + 0.1 for name, tensor in ranks.state().weights.items()}
+        ranks.load(written(CheckpointStore(folder.checkpoints), weights, 1))
         ranks.save_huggingface(tmp_path / "expected")
     finally:
         ranks.stop()

@@ -17,13 +17,14 @@ from common.model_config import LoraConfig, ModelConfig
 from learner import lora
 from learner.algorithm_config import CriticConfig, LossConfig
 from learner.batch import Batch
-from learner.checkpoint import CheckpointStore, load_checkpoint
+from learner.checkpoint import CheckpointStore
 from learner.config import LearnerConfig
 from learner.loss import objective
 from learner.model import load_causal_lm
 from learner.offline.progress import opened
 from learner.packing import pack
 from learner.trainer import Trainer, TrainerOptions
+from tests.learner.checkpoints import kept
 from tests.learner.torch_side import VOCABULARY, random_sequences, single_rank, tiny_folder
 
 LORA = LoraConfig(rank=4, alpha=8.0)
@@ -149,19 +150,21 @@ def test_a_resumed_run_takes_the_step_that_the_first_would_have_taken(
 ) -> None:
     first = made(folder, device)
     take(first, 1, 2)
-    path = CheckpointStore(tmp_path / "checkpoints").save(first.state(), {})
+    path = kept(CheckpointStore(tmp_path / "checkpoints"), first)
     expected = take(first, 3, 4)
     second = made(folder, device)
-    second.load_state(load_checkpoint(path).state, step=2, num_skipped=0)
+    second.load(path)
     assert take(second, 3, 4) == expected
     for name, tensor in first.state().weights.items():
         torch.testing.assert_close(second.state().weights[name], tensor, atol=0, rtol=0)
 
 
-def test_a_checkpoint_of_the_whole_model_is_refused(folder: Path, device: torch.device) -> None:
-    state = made(folder, device, LoraConfig()).state()
+def test_a_checkpoint_of_the_whole_model_is_refused(
+    folder: Path, device: torch.device, tmp_path: Path
+) -> None:
+    path = kept(CheckpointStore(tmp_path / "checkpoints"), made(folder, device, LoraConfig()))
     with pytest.raises(CheckpointError, match="another model"):
-        made(folder, device).load_state(state, step=0, num_skipped=0)
+        made(folder, device).load(path)
 
 
 def test_recomputed_blocks_learn_the_same(folder: Path, device: torch.device) -> None:
@@ -172,16 +175,19 @@ def test_recomputed_blocks_learn_the_same(folder: Path, device: torch.device) ->
 
 
 @pytest.mark.parametrize("kind", ["shared", "separate"])
-def test_a_critic_learns_beside_adapters(folder: Path, device: torch.device, kind: str) -> None:
+def test_a_critic_learns_beside_adapters(
+    folder: Path, device: torch.device, tmp_path: Path, kind: str
+) -> None:
     critic = CriticConfig.model_validate({"kind": kind, "learning_rate": 1e-3})
     trainer = made(folder, device, critic=critic)
     before = trainer.state()
+    path = kept(CheckpointStore(tmp_path / "checkpoints"), trainer)
     take(trainer, 1, 2)
     adapters = set(made(folder, device).shapes)
     assert {name for name in trainer.shapes if not name.startswith("critic.")} == adapters
     assert trainer.shapes.keys() > adapters
     assert dict(trainer.named_weights("float32")).keys() == adapters
-    trainer.load_state(before, step=0, num_skipped=0)
+    trainer.load(path)
     for name, tensor in trainer.state().weights.items():
         torch.testing.assert_close(tensor, before.weights[name], atol=0, rtol=0)
 

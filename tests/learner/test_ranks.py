@@ -14,22 +14,23 @@ from safetensors.torch import load_file
 
 from common.errors import CheckpointError
 from common.model_config import ModelConfig
+from learner.checkpoint import CheckpointStore, load_checkpoint
 from learner.config import LearnerConfig
 from learner.packing import pack
 from learner.ranks import Ranks, TrainerThread, open_trainer
 from learner.trainer import Trainer
-from tests.learner.torch_side import random_sequences, tiny_folder
+from tests.learner.checkpoints import kept
+from tests.learner.torch_side import make_trainer, random_sequences, single_rank, tiny_folder
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_ranks(num_ranks: int, model: Path, out: Path, lora_rank: int = 0) -> dict[str, object]:
-    """The rank program under torchrun; what rank 0 saw."""
+def under_torchrun(num_ranks: int, program: str, *arguments: object) -> None:
+    """Run a program of this folder on so many ranks."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
-    program = ["-m", "tests.learner.rank_program", str(model), str(out), str(lora_rank)]
     done = subprocess.run(
-        [sys.executable, *launcher, *program],
+        [sys.executable, *launcher, "-m", f"tests.learner.{program}", *map(str, arguments)],
         env=environment,
         cwd=ROOT,
         capture_output=True,
@@ -37,6 +38,11 @@ def run_ranks(num_ranks: int, model: Path, out: Path, lora_rank: int = 0) -> dic
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def run_ranks(num_ranks: int, model: Path, out: Path, lora_rank: int = 0) -> dict[str, object]:
+    """The rank program under torchrun; what rank 0 saw."""
+    under_torchrun(num_ranks, "rank_program", model, out, lora_rank)
     seen: dict[str, object] = json.loads((out / "seen.json").read_text())
     return seen
 
@@ -59,6 +65,35 @@ def test_two_ranks_learn_the_same_as_one(tmp_path: Path, lora_rank: int) -> None
         torch.testing.assert_close(saved[1][name], tensor, atol=1e-5, rtol=0, msg=name)
     steps = np.array(two["steps"])
     np.testing.assert_array_equal(steps[3], steps[2])  # back to the checkpoint, and the same step again
+
+
+def test_a_checkpoint_goes_from_one_rank_to_two_and_back_bit_for_bit(tmp_path: Path, model: Path) -> None:
+    """Parameters, optimizer, counts; two ranks write a file each, and the next step is the same.
+
+    The program also sees that a folder which the ranks do not share is refused.
+    """
+    sequences = random_sequences([60, 33, 20])
+    batch = pack(sequences, microbatch_tokens=64)
+    one, two = (CheckpointStore(tmp_path / name) for name in ("one", "two"))
+    with single_rank() as device:
+        trainer = make_trainer(model, device)
+        for step in (1, 2):
+            Ranks(trainer).step(batch, step=step, temperature=1.0)
+        kept(one, trainer)
+        expected = Ranks(trainer).step(batch, step=3, temperature=1.0)
+    under_torchrun(2, "reshard_program", model, one.folder, two.folder)
+    before, after = (load_checkpoint(store.path(2)) for store in (one, two))
+    assert (after.step, after.num_skipped) == (2, before.num_skipped)
+    for part in ("weights", "optimizer"):
+        ours, theirs = getattr(before, part), getattr(after, part)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert len(list(two.path(2).glob("rank-*.safetensors"))) == 2
+    with single_rank() as device:
+        trainer = make_trainer(model, device)
+        trainer.load(two.path(2))
+        found = Ranks(trainer).step(batch, step=3, temperature=1.0)
+    assert (found.loss, found.grad_norm) == (expected.loss, expected.grad_norm)
 
 
 @pytest.fixture
@@ -130,7 +165,8 @@ async def test_a_batch_packed_for_other_ranks_is_refused(model: Path) -> None:
 async def test_another_models_state_is_refused(model: Path, tmp_path: Path) -> None:
     other = tiny_folder(tmp_path / "other", num_kv_heads=4)
     async with TrainerThread(lambda: build(other)) as trainer:
-        state = await trainer.state()
+        store = CheckpointStore(tmp_path / "checkpoints")
+        path = (await trainer.run(lambda ranks: ranks.begin_checkpoint(store, {}))).result()
     async with TrainerThread(lambda: build(model)) as trainer:
         with pytest.raises(CheckpointError, match="another model"):
-            await trainer.load_state(state)
+            await trainer.run(lambda ranks: ranks.load(path))

@@ -9,13 +9,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from common.errors import CheckpointError
 from learner.batch import MicroBatch
-from learner.checkpoint import TrainerState
+from learner.checkpoint import CheckpointStore
 from learner.config import LossConfig
 from learner.loss import TrainedTokens, imitation, policy_loss
 from learner.packing import pack
 from learner.statistics import StepStatistics
 from learner.trainer import Trainer
 from tests import reference
+from tests.learner.checkpoints import kept
 from tests.learner.torch_side import make_trainer, random_sequences, single_rank, tiny_folder
 
 LENGTHS = [60, 35, 35, 20, 9, 4]
@@ -193,14 +194,14 @@ def test_gradient_checkpointing_changes_nothing_but_memory(folder: Path) -> None
     np.testing.assert_allclose(*losses, atol=1e-6)
 
 
-def test_a_restored_trainer_continues_bit_for_bit(folder: Path) -> None:
+def test_a_restored_trainer_continues_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     with single_rank() as device:
         straight = make_trainer(folder, device)
         for step in (1, 2):
             take(straight, step)
-        state = straight.state()
+        path = kept(CheckpointStore(tmp_path / "checkpoints"), straight)
         resumed = make_trainer(folder, device)
-        resumed.load_state(state, step=state.step, num_skipped=state.num_skipped)
+        resumed.load(path)
         losses = [[take(trainer, step, seed=step).loss for step in (3, 4)] for trainer in (straight, resumed)]
         assert losses[0] == losses[1]
         assert_same(straight.state().weights, resumed.state().weights)
@@ -213,9 +214,9 @@ def test_another_models_state_is_refused_before_anything_changes(folder: Path, t
     with single_rank() as device:
         trainer = make_trainer(folder, device)
         before = weights(trainer)
-        state: TrainerState = make_trainer(other, device).state()
+        path = kept(CheckpointStore(tmp_path / "checkpoints"), make_trainer(other, device))
         with pytest.raises(CheckpointError, match=r"another model: weight .*k_proj"):
-            trainer.load_state(state, step=0, num_skipped=0)
+            trainer.load(path)
         assert_same(weights(trainer), before)
 
 
