@@ -2,24 +2,27 @@
 
 Consumes grants and policy announcements; produces trajectories, faults and heartbeats. It waits for the
 engine, the hub and the learner, each with a deadline; the learner's `ack` lets it forget a trajectory, its
-`stop` ends the loop. A trajectory that is not acknowledged is sent again: delivery is effectively once
-because the learner recognises it.
+`stop` ends the loop. A finished trajectory lies in the outbox, on the disk, until it is acknowledged, and is
+sent again, by a later process of the same name too: delivery is effectively once because the learner
+recognises it.
 """
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from actors.config import ActorConfig
+from actors.outbox import DiskOutbox, Outbox
 from actors.rollout import Table, play
 from actors.weight_sync import WeightSync
 from common.aio import background, first_leaf
 from common.bus.bus import ActorBus
 from common.bus.config import BusConfig
-from common.errors import ConfigurationError, EngineDead, EngineFault, EnvironmentFault
+from common.errors import ConfigurationError, EngineDead, EngineFault, EnvironmentFault, ProtocolError
 from common.messages import (
     Ack,
     Cancel,
@@ -52,14 +55,21 @@ class _Kept:
     """A finished trajectory that the learner has not acknowledged yet."""
 
     trajectory: Trajectory
-    sent_at: float
+    sent_at: float = -math.inf
 
 
 class Actor:
     """Plays whatever it is granted until it is told to stop."""
 
     def __init__(
-        self, config: ActorConfig, bus_config: BusConfig, bus: ActorBus, table: Table, sync: WeightSync
+        self,
+        config: ActorConfig,
+        bus_config: BusConfig,
+        *,
+        bus: ActorBus,
+        table: Table,
+        sync: WeightSync,
+        outbox: DiskOutbox,
     ) -> None:
         self._config = config
         self._bus_config = bus_config
@@ -68,31 +78,53 @@ class Actor:
         self._sync = sync
         self._playing: dict[tuple[int, int, int], asyncio.Task[None]] = {}
         """By group, member and attempt: a lease that was given up may come back while it is still played."""
-        self._unacknowledged: dict[tuple[int, int], _Kept] = {}
+        self._unacknowledged: dict[Member, _Kept] = {}
         self._withheld = 0
         self._is_first = True
         self._has_room = asyncio.Event()
+        self._is_welcome = asyncio.Event()
+        """The learner knows nothing of our credits or of what we still hold."""
+        self._outbox = Outbox(
+            outbox,
+            max_number=config.max_unacknowledged,
+            max_bytes=config.max_unacknowledged_bytes,
+            on_room=self._has_room.set,
+        )
 
     async def run(self) -> str:
         """Play until the learner says stop; returns its reason.
 
         Raises what broke the bus, the engine (EngineDead) or the templates (ConfigurationError) for good.
         """
-        await self._bus.start()
-        loops = (self._sync.follow(), self._heartbeats(), self._resubmit(), self._ask_for_more())
+        for trajectory in await self._outbox.open():
+            self._unacknowledged[trajectory.identity] = _Kept(trajectory)
         try:
-            async with background(*loops):
-                self._begin()
-                async with asyncio.TaskGroup() as sessions:
-                    reason = await self._serve(sessions)
-                    for task in self._playing.values():
-                        task.cancel()
-        except ExceptionGroup as errors:
-            raise first_leaf(errors) from errors
+            reason = await self._play_until_stopped()
+        finally:
+            await self._outbox.close()
         # A learner that has told everybody to stop may be gone already, and nothing is sent to nobody.
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await self._bus.send(Goodbye())
+        return reason
+
+    async def _play_until_stopped(self) -> str:
+        await self._bus.start()
+        self._is_welcome.set()
+        loops = (
+            self._sync.follow(),
+            self._outbox.serve(),
+            self._heartbeats(),
+            self._resubmit(),
+            self._ask_for_more(),
+        )
+        try:
+            async with background(*loops), asyncio.TaskGroup() as sessions:
+                reason = await self._serve(sessions)
+                for task in self._playing.values():
+                    task.cancel()
+        except ExceptionGroup as errors:
+            raise first_leaf(errors) from errors
         return reason
 
     async def _serve(self, sessions: asyncio.TaskGroup) -> str:
@@ -113,17 +145,13 @@ class Actor:
                     # Not in `_play`: a task that is cancelled before its first step never runs at all.
                     self._playing[key].add_done_callback(partial(self._ended, key))
             case Ack():
-                self._unacknowledged.pop((message.identity.group, message.identity.member), None)
-                self._has_room.set()
+                self._forget(message.identity)
             case Cancel():
                 task = self._playing.get(_key(message.identity))
                 if task is not None:
                     task.cancel()
             case Welcome():
-                # The learner has come back and knows nothing of our credits or of what we still hold.
-                self._begin()
-                for kept in self._unacknowledged.values():
-                    kept.sent_at = 0.0
+                self._is_welcome.set()
             case Refusal():
                 log.warning("refused reason=%s", message.reason)
 
@@ -135,18 +163,18 @@ class Actor:
 
     async def _play(self, lease: Lease) -> None:
         """One lease from grant to submission."""
-        key = (lease.identity.group, lease.identity.member)
         try:
             await self._sync.reached(lease.min_version)
             trajectory = await play(lease, self._table)
-            self._unacknowledged[key] = _Kept(trajectory, time.monotonic())
-            await self._bus.send(Submit(trajectory=trajectory))
+            kept = self._unacknowledged[lease.identity] = _Kept(trajectory, time.monotonic())
+            await self._outbox.keep(trajectory)
+            await self._submit(kept)
         except (EngineDead, ConfigurationError):
             raise
         except (EnvironmentFault, EngineFault) as fault:
             await self._report(lease, str(fault))
         except Exception as error:
-            log.exception("broke group=%d member=%d", *key)
+            log.exception("broke group=%d member=%d", lease.identity.group, lease.identity.member)
             await self._report(lease, f"{type(error).__name__}: {error}")
 
     def _ended(self, key: tuple[int, int, int], _: asyncio.Task[None]) -> None:
@@ -166,7 +194,7 @@ class Actor:
         while True:
             await self._has_room.wait()
             self._has_room.clear()
-            credits = self._withheld if len(self._unacknowledged) < self._config.max_unacknowledged else 0
+            credits = self._withheld if self._outbox.has_room else 0
             if credits or self._is_first:
                 message = Ready(credits=credits, is_first=self._is_first)
                 self._withheld, self._is_first = self._withheld - credits, False
@@ -188,19 +216,48 @@ class Actor:
                     weight_sync_s=self._sync.last_seconds,
                     first_token_s=self._sync.last_first_token_s,
                     unacknowledged=len(self._unacknowledged),
-                    held=tuple({key[:2] for key in self._playing} | self._unacknowledged.keys()),
+                    held=tuple(self._held()),
                 )
             )
             await asyncio.sleep(self._bus_config.heartbeat_s)
 
+    def _held(self) -> set[tuple[int, int]]:
+        """Group and member of what is played or not acknowledged yet."""
+        finished = {(identity.group, identity.member) for identity in self._unacknowledged}
+        return {key[:2] for key in self._playing} | finished
+
+    async def _submit(self, kept: _Kept) -> None:
+        """Send a trajectory; what is too large for the bus never arrives, so its lease is given back."""
+        kept.sent_at = time.monotonic()
+        try:
+            await self._bus.send(Submit(trajectory=kept.trajectory))
+        except ProtocolError as error:
+            identity = kept.trajectory.identity
+            log.warning("given_up group=%d member=%d reason=%s", identity.group, identity.member, error)
+            self._forget(identity)
+            await self._bus.send(Fault(identity=identity, reason=str(error)[:4000]))
+
+    def _forget(self, identity: Member) -> None:
+        """Nobody waits for this trajectory any more."""
+        self._unacknowledged.pop(identity, None)
+        self._outbox.forget(identity)
+
     async def _resubmit(self) -> None:
-        """Endless: send again what was not acknowledged in time."""
+        """Endless: send what was not acknowledged in time; after a welcome everything, then ask for leases.
+
+        In this order: what is in the outbox is not to be granted to anybody again.
+        """
         while True:
-            await asyncio.sleep(self._bus_config.resubmit_s / 4)
-            late = time.monotonic() - self._bus_config.resubmit_s
+            is_welcome = self._is_welcome.is_set()
+            self._is_welcome.clear()
+            late = math.inf if is_welcome else time.monotonic() - self._bus_config.resubmit_s
             for kept in [k for k in self._unacknowledged.values() if k.sent_at < late]:
-                kept.sent_at = time.monotonic()
-                await self._bus.send(Submit(trajectory=kept.trajectory))
+                await self._submit(kept)
+            if is_welcome:
+                self._begin()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._bus_config.resubmit_s / 4):
+                    await self._is_welcome.wait()
 
 
 def _key(identity: Member) -> tuple[int, int, int]:

@@ -60,6 +60,8 @@ class ActorConfig(Section):
     same weights is the same one. With vLLM each such request is sampled by itself, which costs speed."""
     max_unacknowledged: int = Field(default=512, ge=1)
     """Finished trajectories kept for a learner that does not answer; past that no lease is taken."""
+    max_unacknowledged_bytes: int = Field(default=1 << 30, ge=1)
+    """What they may take together, on the disk and in memory; past that no lease is taken."""
     engine: EngineConfig = EngineConfig()
 
 

@@ -24,6 +24,7 @@ from actors.config import ActorConfig, EngineConfig
 from actors.engine import vllm_options
 from actors.engine.model_folder import ModelFolder
 from actors.engine.vllm_engine import VllmEngine
+from actors.outbox import DiskOutbox
 from actors.rollout import Table
 from actors.weight_sync import WeightSync
 from benchmarks.report import Report, parse
@@ -97,11 +98,19 @@ class Bench:
         learner = MemoryLearnerBus(config, "benchmark", wire=wire)
         bus = MemoryActorBus(config, self.table.actor, wire=wire)
         sync = WeightSync(bus, self.engine, Path(tempfile.gettempdir()))
-        actor = Actor(ActorConfig(max_sessions=NUM_SESSIONS), config, bus, self.table, sync)
         await learner.start()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(actor.run())
-            trajectories = await self._grant(learner, [self._lease() for _ in range(num_episodes)])
+        with tempfile.TemporaryDirectory() as folder:
+            actor = Actor(
+                ActorConfig(max_sessions=NUM_SESSIONS),
+                config,
+                bus=bus,
+                table=self.table,
+                sync=sync,
+                outbox=DiskOutbox(Path(folder), ""),
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(actor.run())
+                trajectories = await self._grant(learner, [self._lease() for _ in range(num_episodes)])
         await bus.close()
         await learner.close()
         return trajectories

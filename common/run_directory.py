@@ -48,6 +48,11 @@ class RunDirectory:
         return self.path / "ledger.sqlite"
 
     @property
+    def outbox(self) -> Path:
+        """One folder per actor on this host: finished trajectories that are not acknowledged."""
+        return self.path / "outbox"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder per checkpoint, `step-000010`."""
         return self.path / "checkpoints"

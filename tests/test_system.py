@@ -7,13 +7,14 @@ import pytest
 from actors.actor import Actor
 from actors.config import ActorConfig
 from actors.engine.scripted import ScriptedEngine
+from actors.outbox import DiskOutbox
 from actors.rollout import Table, play
 from actors.weight_sync import WeightSync
 from common.aio import background
 from common.bus.config import BusConfig
 from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
-from common.errors import EngineDead
-from common.messages import Lease, PolicyAnnouncement, Sampling
+from common.errors import EngineDead, ProtocolError
+from common.messages import Lease, PolicyAnnouncement, Sampling, Submit
 from common.trajectory import Member, TaskReference
 from common.weights.store import WeightStore
 from envhub.local import LocalHub
@@ -60,7 +61,11 @@ class System:
         engine._is_running = True
         table = Table(name, LocalHub(), engine, SpelledDialogue, "plain", episode_s=60)
         sync = WeightSync(bus, engine, self.folder / name)
-        return Actor(ActorConfig(max_sessions=max_sessions), BUS, bus, table, sync), engine
+        config, outbox = (
+            ActorConfig(max_sessions=max_sessions),
+            DiskOutbox(self.folder / "outbox" / name, "test"),
+        )
+        return Actor(config, BUS, bus=bus, table=table, sync=sync, outbox=outbox), engine
 
     async def step(self, number: int) -> list[int]:
         """Consume one batch as the learner would; the groups."""
@@ -295,3 +300,52 @@ async def test_a_failed_weight_load_is_tried_again_without_a_new_announcement(ma
         await system.step(2)
         await system.door.stop("enough")
     assert [version for version, _ in engine.loaded][:1] == [1]
+
+
+async def test_what_was_finished_and_not_acknowledged_is_delivered_by_the_next_process_of_that_name(make):
+    system = make(groups_per_step=1, staleness=StalenessConfig(max_staleness=0))
+    await system.bus.start()
+    first, _ = system.actor("a")
+    async with asyncio.timeout(20), background(system.door.receive(), running(first)):
+        while len(first._playing) < 2:
+            system.dispatcher.book.join("a")
+            system.dispatcher.book.add_credits("a", 2, is_first=True)
+            await system.door.grant()
+            await asyncio.sleep(0.01)
+        # Nobody serves the door: what is submitted is never acknowledged.
+        while len(list((system.folder / "outbox" / "a").glob("*-*-*"))) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    left = {path.name for path in (system.folder / "outbox" / "a").glob("*-*-*")}
+    assert system.ledger.rows("SELECT COUNT(*) FROM trajectories") == [(0,)]
+    system.door = Door(system.bus, system.dispatcher, BUS)
+    second, engine = system.actor("a")
+    engine.hold()
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(second.run())
+        assert await system.step(1) == [0]
+        await system.door.stop("enough")
+    played = system.ledger.rows("SELECT group_id, member, attempt FROM trajectories WHERE group_id = 0")
+    assert {"-".join(map(str, row)) for row in played} <= left
+
+
+async def test_a_trajectory_too_large_for_the_bus_ends_as_a_fault_and_not_in_the_outbox(make):
+    system = make(groups_per_step=1)
+    await system.bus.start()
+    actor, _ = system.actor("a")
+    kept = []
+
+    async def send(message):
+        if isinstance(message, Submit) and not kept:
+            kept.append(message.trajectory.identity)
+            raise ProtocolError("submit exceeds bus.max_message_bytes")
+        await sent(message)
+
+    sent, actor._bus.send = actor._bus.send, send
+    async with background(*system.loops()), asyncio.TaskGroup() as actors:
+        actors.create_task(actor.run())
+        await system.step(1)
+        await system.step(2)
+        await system.door.stop("enough")
+    assert system.ledger.rows("SELECT group_id, member FROM leases WHERE ended = 'faulted'") == [
+        (kept[0].group, kept[0].member)
+    ]
