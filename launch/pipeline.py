@@ -20,7 +20,7 @@ from common.role import INTERRUPTED
 from launch import roles
 from launch.config import RunConfig
 from launch.preflight import check
-from launch.processes import Launcher
+from launch.processes import Command, Launcher
 from launch.report import report
 from launch.run_folder import StageClock, locked, settle
 from launch.stages import Stages, is_trained, wait_for_hub
@@ -53,7 +53,7 @@ def conduct(
         config = settle(config)
         # The terminal belongs to the view.
         configure_logging("launch", config.run.folder.logs / "launch.log")
-        finished = is_done(config) or asyncio.run(_until_signal(config, run))
+        finished = is_done(config) or asyncio.run(until_signal(config, run))
     if not finished:
         print(f"pronghorn: stopped; the same command resumes {config.run.folder.path}")
         return INTERRUPTED
@@ -61,7 +61,7 @@ def conduct(
     return 0
 
 
-async def _until_signal(config: RunConfig, run: Callable[[RunConfig, View], Awaitable[None]]) -> bool:
+async def until_signal(config: RunConfig, run: Callable[[RunConfig, View], Awaitable[None]]) -> bool:
     """Run to the end; False when SIGINT or SIGTERM asked to stop before."""
     task = asyncio.current_task()
     assert task is not None
@@ -75,11 +75,15 @@ async def _until_signal(config: RunConfig, run: Callable[[RunConfig, View], Awai
     return True
 
 
-async def run_in_processes(config: RunConfig, view: View) -> None:
+async def run_in_processes(
+    config: RunConfig,
+    view: View,
+    work_of: "Callable[[RunConfig, Supervisor], ProcessWork] | None" = None,
+) -> None:
     """Every stage that is not yet done, over supervised processes."""
     clock = StageClock(config.run.folder)
     async with Launcher.guarded() as launcher:
-        work = ProcessWork(config, Supervisor(launcher, config.supervision, view.say))
+        work = (work_of or ProcessWork)(config, Supervisor(launcher, config.supervision, view.say))
         async with (
             background(view.follow(), work.supervisor.keep_running(roles.hub(config))),
             hub_client(config.hub, config.actor) as hub,
@@ -101,6 +105,10 @@ class ProcessWork:
         """As `Work.restarts`."""
         return self.supervisor.restarts
 
+    def actors(self) -> list[Command]:
+        """How the actors of this host are started."""
+        return roles.actors(self._config)
+
     async def make_model(self) -> None:
         """As `Work.make_model`."""
         await self.supervisor.finish(roles.prepare(self._config))
@@ -113,5 +121,5 @@ class ProcessWork:
         """As `Work.train`; the actors live exactly as long as the learner does."""
         # An actor leaves when the learner says that the run is over; nothing else ends before it is stopped.
         keep = partial(self.supervisor.keep_running, may_leave=True)
-        async with background(*(keep(actor) for actor in roles.actors(self._config))):
+        async with background(*(keep(actor) for actor in self.actors())):
             await self.supervisor.finish(roles.learner(self._config))
