@@ -1,0 +1,78 @@
+"""The arguments of `pronghorn plan`; imports nothing heavier than argparse."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part, 1) for part in text.split(",")]
+
+
+def _ages(text: str) -> list[int]:
+    return [_count(part, 0) for part in text.split(",")]
+
+
+def _count(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: allowed are whole numbers from {least}, with commas between"
+        )
+    return number
+
+
+def _amounts(text: str) -> list[float]:
+    return [_amount(part) for part in text.split(",")]
+
+
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e12:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are numbers from 0, with commas between")
+    return number
+
+
+SWEPT = {
+    "actors": ("--actors", _counts, "N,...", "actor processes, each with an engine of its own"),
+    "ranks": ("--ranks", _counts, "M,...", "ranks of the learner"),
+    "max_staleness": ("--max-staleness", _ages, "V,...", "policy versions"),
+    "bandwidth_mb_s": ("--bandwidth", _amounts, "MB/S,...", "between hosts; 0: weights stay on one host"),
+    "environment_s": (
+        "--latency",
+        _amounts,
+        "S,...",
+        "mean of one environment step; recorded ones are scaled",
+    ),
+}
+"""Field of a setting -> its option; every combination of the values given is simulated."""
+
+
+def add_plan(commands: Any) -> None:
+    """The arguments of `plan`."""
+    plan = commands.add_parser(
+        "plan", help="how fast the system would be with other actors, ranks and networks"
+    )
+    plan.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="RUN|CONFIG.toml",
+        help="a run to calibrate on, or stated figures",
+    )
+    for name, (option, kind, metavar, text) in SWEPT.items():
+        plan.add_argument(option, dest=name, type=kind, default=[], metavar=metavar, help=text)
+    plan.add_argument(
+        "--steps",
+        type=_counts,
+        default=[],
+        metavar="N",
+        help="to simulate; default: learner.steps, at most 300",
+    )
+    plan.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")

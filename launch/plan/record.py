@@ -1,0 +1,191 @@
+"""What a simulation counts while it runs, and what it says in the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from launch.plan.engine import SharedEngine
+from launch.plan.gauge import Gauge
+
+WAITS = ("generation", "engine_queue", "environment", "hub_queue", "weights", "opening", "delivery")
+"""Where an episode's time goes, from its grant to its commit."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One simulation; means are over what was simulated after the pipeline had filled."""
+
+    steps_per_hour: float
+    trajectories_per_s: float
+    """Trained on."""
+    played_per_s: float
+    tokens_per_s: float
+    """Sampled tokens that were trained on."""
+    generated_tokens_per_s: float
+    staleness_mean: float
+    """Of the oldest token of each group, mean over groups."""
+    staleness_p95: float
+    """Of the oldest token of each trajectory."""
+    staleness_max: float
+    """Of the oldest token that was trained on."""
+    in_flight: float
+    in_queue: float
+    """Shares of the staleness: means over trajectories, in versions."""
+    masked_share: float
+    dropped_stale: float
+    dropped_zero_variance: float
+    """Groups dropped per group trained on."""
+    learner_idle: float
+    engine_idle: float
+    engine_paused: float
+    capacity_idle: float
+    """Share of the actors' places that were empty: no slot was free for them."""
+    waits: dict[str, float]
+    """Share of an episode's time, by `WAITS`."""
+    episode_s: float
+    step_s: float
+    training_s: float
+    queue_groups: float
+    episodes_in_play: float
+    engine_running: float
+    engine_waiting: float
+    seconds: float
+    """Of the whole simulation, from the first grant to the end of the last step."""
+    simulated_steps: int
+    """All of them, those that were not counted too."""
+    bottleneck: str
+
+
+@dataclass
+class Record:
+    """Counters of one simulation; `restart` forgets what was before the pipeline had filled."""
+
+    clock: Callable[[], float]
+    since: float = 0.0
+    leases: dict[str, int] = field(default_factory=dict)
+    """How many were granted, and how many ended how; never forgotten."""
+    most_outstanding: int = 0
+    in_play: Gauge = field(init=False)
+    queue: Gauge = field(init=False)
+    learner_waits: Gauge = field(init=False)
+    trained: int = 0
+    played: int = 0
+    trained_tokens: int = 0
+    sampled_tokens: int = 0
+    steps: int = 0
+    training_s: float = 0.0
+    num_ended: int = 0
+    sojourn_s: float = 0.0
+    """Of the leases that have ended, since their grants."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+    group_ages: list[int] = field(default_factory=list)
+    oldest: list[int] = field(default_factory=list)
+    trained_ages: list[int] = field(default_factory=list)
+    """The oldest trained token of each step."""
+    in_flight: list[int] = field(default_factory=list)
+    in_queue: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.in_play, self.queue, self.learner_waits = (Gauge(self.clock) for _ in range(3))
+
+    def granted(self) -> None:
+        """A lease went out."""
+        self.leases["granted"] = self.leases.get("granted", 0) + 1
+        self.in_play.add(1)
+
+    def ended(self, how: str, seconds: float) -> None:
+        """A lease ended so many seconds after it was granted."""
+        self.leases[how] = self.leases.get(how, 0) + 1
+        self.in_play.add(-1)
+        self.num_ended += 1
+        self.sojourn_s += seconds
+        self.played += how == "submitted"
+
+    def wait(self, name: str, seconds: float) -> None:
+        """An episode spent its time so."""
+        self.waits[name] = self.waits.get(name, 0.0) + seconds
+
+    def drop(self, reason: str) -> None:
+        """A group was dropped."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def restart(self) -> None:
+        """From now on it counts."""
+        self.since = self.clock()
+        for gauge in (self.in_play, self.queue, self.learner_waits):
+            gauge.restart()
+        self.trained = self.played = self.trained_tokens = self.sampled_tokens = 0
+        self.steps = self.num_ended = 0
+        self.training_s = self.sojourn_s = 0.0
+        for counted in (self.dropped, self.waits):
+            counted.clear()
+        for listed in (self.group_ages, self.oldest, self.trained_ages, self.in_flight, self.in_queue):
+            listed.clear()
+
+    def outcome(self, engines: list[SharedEngine], places: int, generated: int, steps: int) -> Outcome:
+        """What it all comes to."""
+        elapsed = self.clock() - self.since
+        trained_groups = max(1, len(self.group_ages))
+        total_waits = sum(self.waits.values()) or 1.0
+        waits = {name: self.waits.get(name, 0.0) / total_waits for name in WAITS}
+        idle = self.learner_waits.mean()
+        capacity_idle = 1 - self.in_play.mean() / places
+        return Outcome(
+            steps_per_hour=3600 * self.steps / elapsed,
+            trajectories_per_s=self.trained / elapsed,
+            played_per_s=self.played / elapsed,
+            tokens_per_s=self.trained_tokens / elapsed,
+            generated_tokens_per_s=generated / elapsed,
+            staleness_mean=_mean(self.group_ages),
+            staleness_p95=float(np.quantile(self.oldest, 0.95)) if self.oldest else 0.0,
+            staleness_max=float(max(self.trained_ages, default=0)),
+            in_flight=_mean(self.in_flight),
+            in_queue=_mean(self.in_queue),
+            masked_share=1 - self.trained_tokens / max(1, self.sampled_tokens),
+            dropped_stale=self.dropped.get("stale", 0) / trained_groups,
+            dropped_zero_variance=self.dropped.get("zero_variance", 0) / trained_groups,
+            learner_idle=idle,
+            engine_idle=1 - _mean([engine.busy.mean() for engine in engines]),
+            engine_paused=_mean([engine.paused.mean() for engine in engines]),
+            capacity_idle=capacity_idle,
+            waits=waits,
+            episode_s=self.sojourn_s / max(1, self.num_ended),
+            step_s=elapsed / max(1, self.steps),
+            training_s=self.training_s / max(1, self.steps),
+            queue_groups=self.queue.mean(),
+            episodes_in_play=self.in_play.mean(),
+            engine_running=sum(engine.running.mean() for engine in engines),
+            engine_waiting=sum(engine.waiting.mean() for engine in engines),
+            seconds=self.clock(),
+            simulated_steps=steps,
+            bottleneck=bottleneck(idle, capacity_idle, waits),
+        )
+
+
+MOSTLY_BUSY = 0.1
+"""A learner that waits less than this share of its time is what the system waits for."""
+MANY_EMPTY = 0.3
+"""Actors' places empty for more than this share of the time: slots are missing, not actors."""
+NAMES = {
+    "generation": "engines",
+    "engine_queue": "engine places",
+    "environment": "environment",
+    "hub_queue": "hub capacity",
+    "weights": "weight transfer",
+    "opening": "opening sessions",
+    "delivery": "bus and ledger",
+}
+
+
+def bottleneck(learner_idle: float, capacity_idle: float, waits: dict[str, float]) -> str:
+    """What more of would raise the throughput: the learner, slots, or where episodes spend their time."""
+    if learner_idle < MOSTLY_BUSY:
+        return "learner"
+    slowest = NAMES[max(waits, key=lambda name: waits[name])]
+    return f"staleness bound, {slowest}" if capacity_idle > MANY_EMPTY else slowest
+
+
+def _mean(values: list[int] | list[float]) -> float:
+    return float(np.mean(values)) if values else 0.0

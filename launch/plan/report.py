@@ -1,0 +1,163 @@
+"""What a plan says, for people and for programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from launch.plan.arguments import SWEPT
+from launch.plan.record import WAITS
+from launch.plan.settings import Result, recommended
+from launch.plan.simulation import Plan
+
+SHOWN = ("engine_queue", "hub_queue", "weights")
+"""Waits that have a column where any setting has them; the environment always has one."""
+NOTICEABLE = 0.005
+
+LABELS = {
+    "actors": "actors",
+    "ranks": "ranks",
+    "max_staleness": "max stale",
+    "bandwidth_mb_s": "MB/s",
+    "environment_s": "env s",
+}
+
+
+def print_plan(plan: Plan, found: Sequence[Result], *, steps: int, console: Console | None = None) -> None:
+    """The figures that it rests on, a row per setting, and the smallest setting that is nearly the best."""
+    shown = console or Console()
+    shown.print(_rests_on(plan))
+    shown.print(_speeds(plan, found))
+    shown.print(_waits(found))
+    config = plan.config
+    if steps < config.learner.steps:
+        kind = config.horizon.kind
+        ending = f"; horizon.kind = {kind} goes on after them" if kind != "fixed" else ""
+        shown.print(f"simulated: the first {steps} of {config.learner.steps} steps{ending}", soft_wrap=True)
+    shown.print(recommendation(plan, found), soft_wrap=True)
+
+
+def recommendation(plan: Plan, found: Sequence[Result]) -> str:
+    """One line: the smallest setting within the given share of the best."""
+    within = plan.config.plan.within
+    chosen = recommended(found, within)
+    best = max(result.mean("trajectories_per_s") for result in found)
+    reached = chosen.mean("trajectories_per_s") / best
+    return (
+        f"recommended: {_named(chosen, found)}: {chosen.mean('trajectories_per_s'):.3g} trajectories/s, "
+        f"{reached:.0%} of the best of these settings; limited by {chosen.bottleneck}"
+    )
+
+
+def as_json(plan: Plan, found: Sequence[Result], *, steps: int) -> dict[str, Any]:
+    """Everything: what was assumed, every outcome of every seed, the recommendation."""
+    chosen = recommended(found, plan.config.plan.within)
+    return {
+        "rests_on": [asdict(note) for note in plan.costs.notes],
+        "steps": steps,
+        "settings": [
+            {
+                "setting": asdict(result.setting),
+                "bottleneck": result.bottleneck,
+                "seconds_to_the_last_step": result.seconds_to(plan.config.learner.steps),
+                "outcomes": [asdict(outcome) for outcome in result.outcomes],
+            }
+            for result in found
+        ],
+        "recommended": asdict(chosen.setting),
+    }
+
+
+def _named(result: Result, found: Sequence[Result]) -> str:
+    return ", ".join(f"{LABELS[name]} {getattr(result.setting, name):g}" for name in _varying(found))
+
+
+def _varying(found: Sequence[Result]) -> list[str]:
+    """Fields in which the settings differ, and always the number of actors."""
+    several = [n for n in SWEPT if len({getattr(result.setting, n) for result in found}) > 1]
+    return ["actors", *(name for name in several if name != "actors")]
+
+
+def _rests_on(plan: Plan) -> Table:
+    table = Table(title="what this rests on", title_justify="left", box=None, pad_edge=False)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    table.add_column("meaning", style="dim")
+    for note in sorted(plan.costs.notes, key=lambda note: note.origin != "measured"):
+        table.add_row(note.name, f"{note.value:.4g}", note.origin, note.meaning)
+    return table
+
+
+def _table(title: str, found: Sequence[Result]) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for name in _varying(found):
+        table.add_column(LABELS[name], justify="right")
+    return table
+
+
+def _cells(result: Result, found: Sequence[Result]) -> list[str]:
+    return [f"{getattr(result.setting, name):g}" for name in _varying(found)]
+
+
+def _speeds(plan: Plan, found: Sequence[Result]) -> Table:
+    table = _table(f"mean and spread of {plan.config.plan.seeds} seeds", found)
+    names = (
+        "steps/h",
+        "traj/s",
+        "tokens/s",
+        "stale mean",
+        "p95",
+        "max",
+        "flight+queue",
+        "hours",
+        "limited by",
+    )
+    for column in names:
+        table.add_column(column, justify="left" if column == "limited by" else "right")
+    for result in found:
+        table.add_row(
+            *_cells(result, found),
+            _spread(result, "steps_per_hour", ".0f"),
+            f"{result.mean('trajectories_per_s'):.3g}",
+            f"{result.mean('tokens_per_s'):.0f}",
+            _spread(result, "staleness_mean", ".2f"),
+            f"{result.mean('staleness_p95'):.1f}",
+            f"{max(outcome.staleness_max for outcome in result.outcomes):.0f}",
+            f"{result.mean('in_flight'):.2f}+{result.mean('in_queue'):.2f}",
+            f"{result.seconds_to(plan.config.learner.steps) / 3600:.2f}",
+            result.bottleneck,
+        )
+    table.caption = f"hours: to step {plan.config.learner.steps}"
+    return table
+
+
+def _waits(found: Sequence[Result]) -> Table:
+    table = _table("where the time goes", found)
+    shown = [n for n in SHOWN if any(_wait(result, n) > NOTICEABLE for result in found)]
+    columns = ["learner idle", "engines idle", "places empty", "environment", *shown]
+    for column in (*columns, "groups queued", "in play", "running"):
+        table.add_column(column.replace("_", " "), justify="right")
+    for result in found:
+        table.add_row(
+            *_cells(result, found),
+            *(f"{result.mean(name):.0%}" for name in ("learner_idle", "engine_idle", "capacity_idle")),
+            *(f"{_wait(result, name):.0%}" for name in ("environment", *shown)),
+            f"{result.mean('queue_groups'):.1f}",
+            f"{result.mean('episodes_in_play'):.1f}",
+            f"{result.mean('engine_running'):.1f}",
+        )
+    table.caption = "environment, queues, weights: shares of an episode's time from its grant to its commit"
+    return table
+
+
+def _wait(result: Result, name: str) -> float:
+    assert name in WAITS
+    return fmean(outcome.waits[name] for outcome in result.outcomes)
+
+
+def _spread(result: Result, name: str, form: str) -> str:
+    return f"{result.mean(name):{form}} ± {result.spread(name):{form}}"
