@@ -31,6 +31,8 @@ FRAME_BYTES = 64 << 10
 """Arrays and payloads of at least this size get a frame of their own."""
 MAX_ITEMS = 1 << 16
 """The most items of one list on the wire: more than models have tensors, few enough to allot to a liar."""
+MAX_PARTS = 1 << 17
+"""The most maps, lists and arrays of one message: an empty map is one byte on the wire and 64 in memory."""
 MAX_FIELDS = 64
 """The most fields of one record."""
 SEAL_BYTES = 8
@@ -156,10 +158,29 @@ def _pack(message: Record, frames: list[Buffer], frame_bytes: int) -> bytes:
 def _unpack(frames: Sequence[Buffer]) -> tuple[Any, Any, Any]:
     """Frame 0 as Python values with arrays in place; every other is referenced exactly once, in order."""
     indices = itertools.count(1)
+    parts = itertools.count(1)
+
+    def count() -> None:
+        if next(parts) > MAX_PARTS:
+            raise ProtocolError(f"more than {MAX_PARTS} maps, lists and arrays in one message")
+
+    def whole_list(items: tuple[Any, ...]) -> tuple[Any, ...]:
+        count()
+        return items
+
+    def whole_map(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        count()
+        fields = dict(items)
+        if len(fields) != len(items):
+            raise ProtocolError("not a message: a map names a field twice")
+        return fields
+
     try:
         envelope = msgpack.unpackb(
             frames[0],
-            ext_hook=_revive(frames, indices),
+            ext_hook=_revive(frames, indices, count),
+            list_hook=whole_list,
+            object_pairs_hook=whole_map,
             use_list=False,
             strict_map_key=True,
             # A header may claim any count, and memory is taken for it before a single item is read.
@@ -176,8 +197,11 @@ def _unpack(frames: Sequence[Buffer]) -> tuple[Any, Any, Any]:
     return envelope
 
 
-def _revive(frames: Sequence[Buffer], indices: "itertools.count[int]") -> Callable[[int, bytes], Any]:
+def _revive(
+    frames: Sequence[Buffer], indices: "itertools.count[int]", count: Callable[[], None]
+) -> Callable[[int, bytes], Any]:
     def revive(code: int, data: bytes) -> Any:
+        count()
         if code in _INLINE.values():
             return _vector(data, _DTYPES[code])
         if code != _FRAMED_BYTES and code not in _FRAMED.values():

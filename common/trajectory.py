@@ -27,7 +27,11 @@ MAX_COUNT = 1 << 31
 
 
 class Record(BaseModel):
-    """An immutable, strictly validated value; unknown fields and numbers that are not finite are refused."""
+    """An immutable, strictly validated value; unknown fields and numbers that are not finite are refused.
+
+    Long tuples are validated with `fail_fast`: of 65,000 wrong items each would be a mistake of its own,
+    built to tell the first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
@@ -48,7 +52,7 @@ class Turn(Record):
     """[A] what the policy sampled, in order; includes the end token only when it was sampled."""
     behaviour_logprobs: Float32
     """[A] log mu(token), nats, at the sampling temperature, as recorded when sampled."""
-    versions: tuple[VersionSpan, ...]
+    versions: tuple[VersionSpan, ...] = Field(fail_fast=True)
     """Run-length: which policy version sampled how many of the action tokens; sums to A."""
     is_stopped: bool
     """False when the action was cut by its token limit instead of ending by itself."""
@@ -103,7 +107,7 @@ class Trajectory(Record):
     identity: Member
     task: TaskReference
     horizon: int = Field(ge=1)
-    turns: tuple[Turn, ...]
+    turns: tuple[Turn, ...] = Field(fail_fast=True)
     outcome: Outcome
     score: float = 0.0
     """The environment's own scale (SciWorld 0-100, TextCraft 0-1)."""
@@ -184,7 +188,7 @@ class Group(Record):
     group: int = Field(ge=0, lt=MAX_COUNT)
     task: TaskReference
     horizon: int = Field(ge=1)
-    trajectories: tuple[Trajectory, ...]
+    trajectories: tuple[Trajectory, ...] = Field(fail_fast=True)
 
     @model_validator(mode="after")
     def _is_unmixed(self) -> "Group":

@@ -299,3 +299,33 @@ class Odd(Record):
 def test_what_cannot_travel_is_the_senders_mistake() -> None:
     with pytest.raises(TypeError, match="object cannot travel on the wire"):
         codec.encode(Odd(thing=object()))
+
+
+BOMBS = {
+    "a list of 65,000 empty turns": (
+        "trajectory.identity: Field required",
+        {"trajectory": {"turns": [{}] * 65_000}},
+    ),
+    "a million empty maps": ("more than 131072 maps, lists and arrays", [[{}] * 60_000] * 20),
+    "a million empty arrays": (
+        "more than 131072 maps, lists and arrays",
+        [[msgpack.ExtType(1, b"")] * 60_000] * 20,
+    ),
+}
+
+
+@pytest.mark.parametrize(("reason", "fields"), BOMBS.values(), ids=BOMBS)
+def test_a_message_takes_little_more_memory_than_its_bytes_allow(reason: str, fields: Any) -> None:
+    frame = envelope(fields)
+    tracemalloc.start()
+    try:
+        assert reason in refusal([frame])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 << 20
+
+
+def test_a_field_that_is_named_twice_is_refused() -> None:
+    twice = b"\x93\x01" + msgpack.packb("ready") + b"\x82" + 2 * (msgpack.packb("credits") + b"\x07")
+    assert refusal([twice]) == "not a message: a map names a field twice"
