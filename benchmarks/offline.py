@@ -2,9 +2,9 @@
 
 One warm start on the plays of a distracted expert; from it AgentEvol with both objectives (each iteration
 trains the first model for as many steps as the warm start had, on the demonstrations and what was explored)
-and DPO on pairs of what the warm start explored for it. All models play the same held-out tasks, goals that
-were never trained on, equally often. Intervals are of 95 %, over tasks; gains are paired by task. With
-`--keep FOLDER` the same command goes on where it was stopped.
+and DPO on pairs of what the warm start explored for it. All models of a seed play the same held-out tasks,
+goals that were never trained on, equally often. Intervals are of 95 %, over tasks; gains are paired by task
+and, over several seeds, by seed and task. With `--keep FOLDER` the same command goes on where it was stopped.
 """
 
 import json
@@ -86,15 +86,16 @@ def per_task(result: dict[str, Any]) -> list[float]:
     return [sum(plays) / len(plays) for plays in won.values()]
 
 
-def add_figures(report: Report, measured: dict[str, dict[str, Any]]) -> None:
-    """Success of every model with its interval, and what it gained on `sft`, task by task."""
-    for name, result in measured.items():
-        report.add(f"offline_{name}_success", result["success"], "")
-        report.add(f"offline_{name}_low", result["low"], "")
-        report.add(f"offline_{name}_high", result["high"], "")
-    base = per_task(measured["sft"])
-    for name in [name for name in measured if name != "sft"]:
-        gain = paired_bootstrap(base, per_task(measured[name]))
+def add_figures(report: Report, seeds: Sequence[dict[str, dict[str, Any]]]) -> None:
+    """Success of every model and seed with its interval, and what it gained on `sft`, task by task."""
+    for seed, measured in enumerate(seeds):
+        for name, result in measured.items():
+            report.add(f"offline_{name}_success_seed{seed}", result["success"], "")
+            report.add(f"offline_{name}_low_seed{seed}", result["low"], "")
+            report.add(f"offline_{name}_high_seed{seed}", result["high"], "")
+    shares = {name: [share for m in seeds for share in per_task(m[name])] for name in seeds[0]}
+    for name in [name for name in shares if name != "sft"]:
+        gain = paired_bootstrap(shares["sft"], shares[name])
         report.add(f"offline_{name}_gain", gain.mean, "")
         report.add(f"offline_{name}_gain_low", gain.low, "", at_least=LEAST_GAIN)
         report.add(f"offline_{name}_gain_high", gain.high, "")
@@ -110,6 +111,15 @@ def main() -> None:
             {"nargs": "+", "choices": OBJECTIVES, "default": OBJECTIVES, "help": "of AgentEvol"},
         ),
         (
+            "--seeds",
+            {
+                "type": int,
+                "default": 1,
+                "metavar": "N",
+                "help": "train everything so often, run.seed = 0, 1, ...",
+            },
+        ),
+        (
             "--set",
             {"action": "append", "default": [], "metavar": "section.field=value", "help": "of every run"},
         ),
@@ -117,9 +127,13 @@ def main() -> None:
     report = Report("offline")
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.keep or Path(scratch)).resolve()
-        add_figures(
-            report, results(folder, arguments.objectives, [f"--{setting}" for setting in arguments.set])
-        )
+        settings = [f"--{setting}" for setting in arguments.set]
+        seeds = []
+        for seed in range(arguments.seeds):
+            (folder / f"seed-{seed}").mkdir(parents=True, exist_ok=True)
+            overrides = [*settings, f"--run.seed={seed}"]
+            seeds.append(results(folder / f"seed-{seed}", arguments.objectives, overrides))
+        add_figures(report, seeds)
     report.finish(arguments.json)
 
 

@@ -26,11 +26,19 @@ def test_a_gain_on_every_task_holds_and_no_gain_at_all_is_zero() -> None:
     report = Report("offline")
     base = result((False, False), (True, False), (False, True))
     better = result((True, False), (True, True), (True, True))
-    add_figures(report, {"sft": base, "dpo": better, "evol_weighted": base})
+    add_figures(report, [{"sft": base, "dpo": better, "evol_weighted": base}])
     assert report.figures["offline_dpo_gain"].value == pytest.approx(0.5)
     assert report.figures["offline_dpo_gain_low"].holds
     assert report.figures["offline_evol_weighted_gain"].value == 0
     assert not report.figures["offline_evol_weighted_gain_low"].holds
+
+
+def test_a_gain_over_two_seeds_is_the_mean_of_both() -> None:
+    report = Report("offline")
+    base, better = result((False, False), (True, False)), result((True, True), (True, False))
+    add_figures(report, [{"sft": base, "dpo": better}, {"sft": base, "dpo": base}])
+    assert report.figures["offline_dpo_gain"].value == pytest.approx(0.25)
+    assert report.figures["offline_dpo_success_seed1"].value == pytest.approx(0.25)
 
 
 def test_a_run_begins_with_what_the_warm_start_made_and_keeps_its_own(tmp_path: Any) -> None:
