@@ -28,7 +28,9 @@ COMMANDS = {
     "compare": "launch.compare",
     "data": "launch.data",
     "doctor": "launch.doctor",
+    "fsck": "launch.fsck",
     "envs": "launch.envs",
+    "replay": "launch.replay",
     "plan": "launch.plan.command",
     "keys": "launch.keys",
 }
@@ -74,6 +76,17 @@ def parser() -> argparse.ArgumentParser:
     envs.add_argument("--json", action="store_true", help="for programs")
 
     _add_keys(commands)
+
+    fsck = commands.add_parser("fsck", help="whether the ledger of a run kept its promises")
+    fsck.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    fsck.add_argument("--json", action="store_true", help="for programs")
+
+    replay = commands.add_parser(
+        "replay", help="feed a run's recorded batches to a fresh learner and compare every number"
+    )
+    replay.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    replay.add_argument("--steps", default="", metavar="A:B", help="only these; default: all")
+    replay.add_argument("--json", type=Path, metavar="FILE", help="write the comparison there too")
 
     commands.add_parser("doctor", help="what this machine has, and what will be used")
     commands.add_parser("version", help="the release")

@@ -1,0 +1,1 @@
+"""Whether a run's ledger kept its promises: invariants that can be checked on any ledger, at any time."""
