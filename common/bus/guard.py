@@ -43,7 +43,7 @@ class Connection:
 
     descriptor: int
     peer: Any
-    """Address and port, as the socket says."""
+    """Address and port, as the socket says; None when it ended before it was looked at."""
     messages_left: float
     bytes_left: float
     asked_at: float
@@ -64,7 +64,12 @@ class Connection:
     @property
     def shown(self) -> str:
         """Who this is, in the log."""
-        return f"{self.host or 'unknown'}@{self.peer[0]}"
+        return f"{self.host or 'unknown'}@{self.address}"
+
+    @property
+    def address(self) -> str:
+        """The other side's, without the port."""
+        return str(self.peer[0]) if self.peer else "unknown"
 
 
 class GuardedSocket:
@@ -171,14 +176,10 @@ class GuardedSocket:
             elif connection := self._open.pop(descriptor, None):
                 self._ended[descriptor] = connection
 
-    def _meet(self, descriptor: int) -> Connection | None:
-        opened = _duplicate(descriptor)
-        if opened is None:
-            return None
-        with opened:
+    def _meet(self, descriptor: int) -> Connection:
+        """A new one; it may have ended already, and is forgotten then at the next look."""
+        with _duplicate(descriptor) or nullcontext() as opened:
             peer = _peer(opened)
-        if peer is None:
-            return None
         now = time.monotonic()
         limits = self._limits
         connection = Connection(
@@ -228,7 +229,7 @@ class GuardedSocket:
     def _received(self, connection: Connection) -> int | None:
         """Bytes that TCP has received for it; None when it is closed."""
         with _duplicate(connection.descriptor) or nullcontext() as opened:
-            if opened is None or _peer(opened) != connection.peer:
+            if opened is None or connection.peer is None or _peer(opened) != connection.peer:
                 return None
             told = opened.getsockopt(net.IPPROTO_TCP, net.TCP_INFO, BYTES_RECEIVED_AT + 8)
         return int(struct.unpack_from("=Q", told, BYTES_RECEIVED_AT)[0])
@@ -237,12 +238,12 @@ class GuardedSocket:
         """Shut it down; what it sent and nobody has read yet is refused when it is."""
         self.refused += 1
         connection.is_cut = True
-        if self._quiet.is_due(str(connection.peer[0])):
+        if self._quiet.is_due(connection.address):
             log.warning(
                 "cut a connection channel=%s peer=%s reason=%s", self._channel, connection.shown, reason
             )
         with _duplicate(connection.descriptor) or nullcontext() as opened:
-            if opened is not None and _peer(opened) == connection.peer:
+            if opened is not None and connection.peer is not None and _peer(opened) == connection.peer:
                 opened.shutdown(net.SHUT_RDWR)
 
 
@@ -258,9 +259,10 @@ def _duplicate(descriptor: int) -> net.socket | None:
         return None
 
 
-def _peer(opened: net.socket) -> Any:
+def _peer(opened: net.socket | None) -> Any:
+    """The other side of a connected socket; None for anything else."""
     try:
-        return opened.getpeername()
+        return opened and opened.getpeername()
     except OSError:
         return None
 

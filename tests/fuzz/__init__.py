@@ -1,0 +1,1 @@
+"""Hostile bytes on every socket of the bus."""
