@@ -37,6 +37,8 @@ MAX_FIELDS = 64
 """The most fields of one record."""
 SEAL_BYTES = 8
 """Of the checksum at the end of frame 0."""
+TORN = "torn on the way, or of another release: the checksum does not fit"
+"""The reason why such a message is refused; said again, it may arrive whole."""
 
 _INLINE = {np.dtype("<i4"): 1, np.dtype("<f4"): 2}
 _FRAMED = {np.dtype("<i4"): 17, np.dtype("<f4"): 18}
@@ -69,7 +71,7 @@ def _opened(frames: Sequence[Buffer]) -> list[Buffer]:
     """The frames as they were sealed; ProtocolError when they are torn."""
     content = [memoryview(frames[0])[:-SEAL_BYTES], *frames[1:]]
     if bytes(memoryview(frames[0])[-SEAL_BYTES:]) != _checksum(content):
-        raise ProtocolError("torn on the way, or of another release: the checksum does not fit")
+        raise ProtocolError(TORN)
     return content
 
 

@@ -31,6 +31,7 @@ from common.messages import (
     Goodbye,
     Hello,
     PolicyAnnouncement,
+    Refusal,
     WeightManifest,
     Welcome,
 )
@@ -88,8 +89,22 @@ class TcpActorBus:
         self._policy = open_socket(self._context, zmq.SUB, self._config)
 
     async def _greet(self) -> FromLearner:
-        await self.send(self._hello)
-        return codec.decode(await self._ledger.recv_multipart(), FromLearner)  # type: ignore[no-any-return]
+        """Say Hello until it is answered: what is said to nobody, or torn on the way, is lost."""
+        async with background(self._say_hello()):
+            while True:
+                try:
+                    answer: FromLearner = codec.decode(await self._ledger.recv_multipart(), FromLearner)
+                except ProtocolError as error:
+                    self._drop("ledger", error)
+                    continue
+                if not isinstance(answer, Refusal) or answer.reason != codec.TORN:
+                    return answer
+
+    async def _say_hello(self) -> None:
+        """Endless: once per heartbeat interval."""
+        while True:
+            await self.send(self._hello)
+            await asyncio.sleep(self._config.heartbeat_s)
 
     async def send(self, message: FromActor) -> None:
         """As `ActorBus.send`."""

@@ -22,6 +22,7 @@ from common.messages import (
     Refusal,
     Sampling,
     WeightManifest,
+    Welcome,
 )
 from launch.keys import make
 from tests.contracts.nets import CONFIG, Files, join
@@ -148,3 +149,21 @@ async def test_the_subscription_of_a_reconnecting_actor_brings_the_newest_policy
         assert (await actor.next_policy()).version == 4
     await actor.close()
     await restarted.close()
+
+
+async def test_a_hello_that_is_lost_or_torn_on_the_way_is_said_again() -> None:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        with zmq.asyncio.Context() as context:
+            deaf = context.socket(zmq.ROUTER)
+            port = deaf.bind_to_random_port("tcp://127.0.0.1")
+            bus = TcpActorBus(BusConfig(ledger_port=port, policy_port=port, heartbeat_s=0.05), "a")
+            started = tasks.create_task(bus.start())
+            await deaf.recv_multipart()  # not answered
+            identity, *_ = await deaf.recv_multipart()
+            await deaf.send_multipart([identity, *codec.encode(Refusal(reason=codec.TORN))])
+            await deaf.recv_multipart()
+            welcome = Welcome(run="r", heartbeat_s=1.0)
+            await deaf.send_multipart([identity, *codec.encode(welcome)])
+            assert await started == welcome
+            await bus.close()
+            deaf.close(linger=0)
