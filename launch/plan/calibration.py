@@ -57,15 +57,15 @@ class Notebook:
         self.notes.append(Note(name, value, origin, meaning))
         return value
 
-    def take(self, name: str, found: float | None, otherwise: float = 0.0) -> float:
-        """The figure `plan.NAME` if it was given, else `found`, else an assumption."""
+    def take(self, name: str, found: float | None, origin: Origin = "measured") -> float:
+        """The figure `plan.NAME` if it was given, else `found`, else zero, an assumption."""
         given = getattr(self._plan, name)
         meaning = _meaning(name)
         if given is not None:
             return self.add(name, given, "given", meaning)
         if found is not None:
-            return self.add(name, found, "measured", meaning)
-        return self.add(name, otherwise, "assumed", meaning)
+            return self.add(name, found, origin, meaning)
+        return self.add(name, 0.0, "assumed", meaning)
 
     def assume(self, *names: str) -> None:
         """Note figures that no run measures: given where somebody has set them."""
@@ -173,10 +173,17 @@ def _measured(
     )
     predicted = base + per_token * tokens
     noise = tuple(seconds / np.where(predicted > 0, predicted, 1.0)) if predicted.all() else (1.0,)
-    book.add("engine fit", engine.explained, "measured", "share of the variance of generations explained")
-    book.add("engine load", engine.running, "measured", "requests running beside and with each, mean")
     book.add(
-        "step fit", explained(predicted, seconds), "measured", "share of the variance of steps explained"
+        "engine fit", engine.explained, "measured", "Share of the variance of generations' seconds explained."
+    )
+    book.add(
+        "engine load", engine.running, "measured", "Requests running while one is, itself included; mean."
+    )
+    book.add(
+        "step fit",
+        explained(predicted, seconds),
+        "measured",
+        "Share of the variance of training seconds explained.",
     )
     _assume_the_rest(book, config)
     return replace(costs, training_noise=tuple(map(float, noise)))
@@ -202,7 +209,7 @@ def _samples(book: Notebook, name: str, measured: FloatArray) -> tuple[float, ..
 def _weight_bytes(book: Notebook, config: PlannedConfig) -> float:
     """One version of the weights; ConfigurationError when it is needed and nobody knows it."""
     known = weight_bytes(config, num_trained(config)) / 1e6
-    megabytes = book.take("weight_mb", None, known)
+    megabytes = book.take("weight_mb", known, "configured")
     if config.plan.bandwidth_mb_s and not megabytes:
         raise ConfigurationError(
             "plan.weight_mb: the model's size is not known from its configuration; give it, or bandwidth 0"
@@ -215,11 +222,11 @@ def _assume_the_rest(book: Notebook, config: PlannedConfig) -> None:
     if config.plan.bandwidth_mb_s:
         book.assume("actors_per_host", "fanout", "delta_share")
     book.assume("serial_share", "hub_capacity", "commit_s")
-    places = float(config.actor.max_sessions)
-    book.add("places", places, "given", "episodes at the same time of each actor; actor.max_sessions")
+    sessions = float(config.actor.max_sessions)
     book.add(
-        "cores", float(config.actor.num_actors), "assumed", "every actor's engine has a device of its own"
+        "sessions", sessions, "configured", "Episodes at the same time of each actor; actor.max_sessions."
     )
+    book.add("engines per device", 1.0, "assumed", "Actors and learner never slow each other down.")
 
 
 def from_figures(config: PlannedConfig) -> Plan:

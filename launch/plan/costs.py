@@ -1,9 +1,10 @@
 """What the parts of the system cost: seconds and bytes, each with where the figure is from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-Origin = Literal["measured", "assumed", "given"]
+Origin = Literal["measured", "configured", "given", "assumed"]
+"""From the run; from its configuration; as an option; from nobody."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Costs:
     weight_bytes: float = 0.0
     num_ranks: int = 1
     """With which `training_per_token_s` was measured."""
-    notes: tuple[Note, ...] = field(default=(), compare=False)
+    notes: tuple[Note, ...] = ()
 
 
 def speed_up(num_ranks: int, serial_share: float) -> float:

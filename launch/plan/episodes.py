@@ -97,9 +97,13 @@ class Workload:
                 "scale"
             )
         factor = environment_s / mean
+        least = NOTICEABLE_S if mean >= NOTICEABLE_S else 0.0
 
         def slow(episode: Episode) -> Episode:
-            turns = tuple(replace(t, environment_s=t.environment_s * factor) for t in episode.turns)
+            turns = tuple(
+                replace(t, environment_s=t.environment_s * factor) if t.environment_s >= least else t
+                for t in episode.turns
+            )
             return replace(episode, turns=turns)
 
         groups = [replace(g, episodes=tuple(map(slow, g.episodes))) for g in self.groups]

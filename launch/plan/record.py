@@ -28,7 +28,9 @@ class Outcome:
     staleness_p95: float
     """Of the oldest token of each trajectory."""
     staleness_max: float
-    """Of the oldest token that was trained on."""
+    """Of the oldest token of a batch, trained on or not."""
+    staleness_trained: float
+    """Of the oldest token that was trained on: never more than `max_staleness`."""
     in_flight: float
     in_queue: float
     """Shares of the staleness: means over trajectories, in versions."""
@@ -131,7 +133,7 @@ class Record:
         total_waits = sum(self.waits.values()) or 1.0
         waits = {name: self.waits.get(name, 0.0) / total_waits for name in WAITS}
         idle = self.learner_waits.mean()
-        capacity_idle = 1 - self.in_play.mean() / places
+        capacity_idle = max(0.0, 1 - self.in_play.mean() / places)
         return Outcome(
             steps_per_hour=3600 * self.steps / elapsed,
             trajectories_per_s=self.trained / elapsed,
@@ -140,7 +142,8 @@ class Record:
             generated_tokens_per_s=generated / elapsed,
             staleness_mean=_mean(self.group_ages),
             staleness_p95=float(np.quantile(self.oldest, 0.95)) if self.oldest else 0.0,
-            staleness_max=float(max(self.trained_ages, default=0)),
+            staleness_max=float(max(self.group_ages, default=0)),
+            staleness_trained=float(max(self.trained_ages, default=0)),
             in_flight=_mean(self.in_flight),
             in_queue=_mean(self.in_queue),
             masked_share=1 - self.trained_tokens / max(1, self.sampled_tokens),
