@@ -15,7 +15,7 @@ from common.errors import PronghornError
 from launch.data_arguments import add_data
 from launch.plan.arguments import add_plan
 
-ROLES = {"hub": "envhub", "actor": "actors"}
+ROLES = {"hub": "envhub", "actor": "actors", "relay": "actors.relay"}
 """Commands that become one Python module in this terminal; `learner` too, by way of torchrun."""
 
 COMMANDS = {
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("hub", "the environment server alone"),
         ("actor", "one actor alone"),
+        ("relay", "on a host of actors alone: fetches each policy once, for all there"),
         ("learner", "the learner alone"),
     ):
         commands.add_parser(name, help=text, add_help=False, prefix_chars="\0").add_argument(

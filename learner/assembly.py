@@ -14,6 +14,7 @@ from common.metrics import MetricsWriter
 from common.trajectory import TaskReference
 from common.weights.store import WeightStore
 from learner.checkpoint import CheckpointStore
+from learner.conditions import found, record
 from learner.config import LearnerRoleConfig
 from learner.curriculum import Curriculum
 from learner.dispatcher import Dispatcher
@@ -74,7 +75,7 @@ async def opened(
             config=config.model_dump(),
         )
         stack.callback(metrics.close)
-        store = stack.enter_context(WeightStore(folder.path))
+        store = stack.enter_context(WeightStore(folder.path, keep=config.relay.keep_versions))
         bus = bus_for(store)
         stack.push_async_callback(bus.close)
         await bus.start()
@@ -103,6 +104,7 @@ async def _assemble(
     )
     await trainer.run(lambda ranks: ranks.refuse_unshared(checkpoints.folder))
     version = await _restore(checkpoints, trainer)
+    await trainer.run(lambda ranks: record(folder.path, version, found(config.learner, ranks.device)))
     ledger = Ledger(folder.ledger, config.run.name)
     again = ledger.rewind(version)
     if version < config.learner.steps:

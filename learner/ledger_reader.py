@@ -1,5 +1,6 @@
 """A ledger that is only looked at: what a run played, also while the run goes on; nothing in it changes."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from common.codec import unpack
 from common.errors import LedgerError
-from common.trajectory import Trajectory
+from common.trajectory import Group, Trajectory
 from learner.ledger_records import Purpose
 
 
@@ -42,6 +43,17 @@ class Played:
     """The learner's version when it arrived."""
 
 
+@dataclass(frozen=True)
+class RecordedStep:
+    """What one optimizer step trained on, and what it gave."""
+
+    step: int
+    groups: tuple[int, ...]
+    """In the order trained on; empty when the run was recorded without it."""
+    values: dict[str, float]
+    """Its metrics by name; empty until they were measured."""
+
+
 class LedgerReader:
     """One snapshot of a ledger: all that is read belongs together, whatever the run commits meanwhile.
 
@@ -49,15 +61,19 @@ class LedgerReader:
         for played in ledger.played(Selection(successes_only=True)):
             ...
 
-    LedgerError when the file is not there or no ledger.
+    `is_frozen`: not even the files that SQLite keeps beside a ledger are made; while a run writes to it they
+    are there. LedgerError when the file is not there or no ledger.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, is_frozen: bool = False) -> None:
+        self.path = path
         if not path.is_file():
             raise LedgerError(f"{path}: there is no ledger")
+        # Without a log beside it nobody has it open, and all of it is in the file.
+        is_closed = not path.with_name(path.name + "-wal").exists()
+        mode = "mode=ro&immutable=1" if is_frozen and is_closed else "mode=ro"
         try:
-            self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+            self._db = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None)
             self._db.execute("BEGIN")
             self._db.execute("SELECT COUNT(*) FROM groups").fetchone()
         except sqlite3.Error as error:
@@ -82,6 +98,26 @@ class LedgerReader:
         for blob, purpose, label, state, reason, step, received in self._rows(query, parameters):
             yield Played(unpack(blob, Trajectory), purpose, label, state, reason, step, received)
 
+    def steps(self) -> list[RecordedStep]:
+        """Every step of the history that counts, in order."""
+        known = {row[1] for row in self._rows("PRAGMA table_info(steps)", [])}
+        order = "groups_json" if "groups_json" in known else "''"
+        query = f"SELECT step, {order}, values_json FROM steps ORDER BY step"
+        return [
+            RecordedStep(step, tuple(json.loads(groups or "[]")), json.loads(values))
+            for step, groups, values in self._rows(query, [])
+        ]
+
+    def group(self, group: int) -> tuple[Group, list[int]]:
+        """A group as it was trained on, members in order, and the learner's version when each arrived."""
+        query = "SELECT bytes, received_version FROM trajectories WHERE group_id = ? ORDER BY member"
+        members = list(self._rows(query, [group]))
+        if not members:
+            raise LedgerError(f"{self.path}: group {group} is not in the ledger")
+        played = tuple(unpack(blob, Trajectory) for blob, _ in members)
+        made = Group(group=group, task=played[0].task, horizon=played[0].horizon, trajectories=played)
+        return made, [version for _, version in members]
+
     def _rows(self, query: str, parameters: list[Any]) -> Iterator[tuple[Any, ...]]:
         try:
             # No `yield from`: it would close the cursor of a reader that may be closed before.
@@ -91,7 +127,7 @@ class LedgerReader:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: sqlite3.Error) -> LedgerError:
-        return LedgerError(f"{self._path}: cannot read the ledger: {error}")
+        return LedgerError(f"{self.path}: cannot read the ledger: {error}")
 
 
 _FROM = "FROM trajectories t JOIN groups g ON g.id = t.group_id"

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -66,6 +67,11 @@ class Ranks:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The whole shape of every parameter, by name."""
         return self._trainer.shapes
+
+    @property
+    def device(self) -> torch.device:
+        """Of this rank."""
+        return self._trainer.device
 
     @property
     def adapter(self) -> AdapterEntry | None:
