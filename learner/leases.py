@@ -165,7 +165,7 @@ class LeaseBook:
         """The actor could not play it: pending again under the next attempt. None when it did not hold it."""
         peer = self._peers.get(actor)
         held = peer.leases.get((identity.group, identity.member)) if peer else None
-        if peer is None or held is None or held.identity.attempt != identity.attempt:
+        if peer is None or held is None or held.identity != identity:
             return None
         del peer.leases[identity.group, identity.member]
         self._requeue([held])
