@@ -164,8 +164,7 @@ class Actor:
     async def _play(self, lease: Lease) -> None:
         """One lease from grant to submission."""
         try:
-            await self._sync.reached(lease.min_version)
-            trajectory = await play(lease, self._table)
+            trajectory = await self._played(lease)
             kept = self._unacknowledged[lease.identity] = _Kept(trajectory, time.monotonic())
             await self._outbox.keep(trajectory)
             await self._submit(kept)
@@ -176,6 +175,18 @@ class Actor:
         except Exception as error:
             log.exception("broke group=%d member=%d", lease.identity.group, lease.identity.member)
             await self._report(lease, f"{type(error).__name__}: {error}")
+
+    async def _played(self, lease: Lease) -> Trajectory:
+        """The episode, no token of it older than the lease allows.
+
+        A learner that resumes from a checkpoint takes the engine back to an older version: an episode that
+        this happened to is played again when the learner has come as far as before.
+        """
+        while True:
+            await self._sync.reached(lease.min_version)
+            trajectory = await play(lease, self._table)
+            if not trajectory.num_action_tokens or trajectory.oldest_version >= lease.min_version:
+                return trajectory
 
     def _ended(self, key: tuple[int, int, int], _: asyncio.Task[None]) -> None:
         """Whatever became of the episode, its credit goes back, unless more are played than asked for."""

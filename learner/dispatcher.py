@@ -84,7 +84,8 @@ class Dispatcher:
                 await self._completed(known.id)
             for known in await self._call(self._ledger.groups_in, "open", "training"):
                 self._groups.open[known.id] = known
-                self.book.offer(known, self._sampling, min_version(self._config.staleness, self.version))
+                version = max(self.version, known.granted_version)  # back at a checkpoint it may be later
+                self.book.offer(known, self._sampling, min_version(self._config.staleness, version))
             # Not offered before the evaluation is opened again; but actors may still hold their episodes.
             for known in await self._call(self._ledger.groups_in, "open", "evaluation"):
                 self._groups.evaluating[known.id] = known.label
@@ -100,8 +101,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Open no more groups and wake whoever waits; what is in play may still be submitted."""
-        self.is_training = False
-        self.is_stopping = True
+        self.is_training, self.is_stopping = False, True
         self._changed.set()
 
     # --- what actors say ---------------------------------------------------------------------

@@ -349,3 +349,19 @@ async def test_a_trajectory_too_large_for_the_bus_ends_as_a_fault_and_not_in_the
     assert system.ledger.rows("SELECT group_id, member FROM leases WHERE ended = 'faulted'") == [
         (kept[0].group, kept[0].member)
     ]
+
+
+async def test_an_episode_with_a_token_older_than_its_lease_allows_is_played_again(make):
+    actor, engine = make().actor("a")
+    engine._policy_version, versions = 2, iter([2, 1, 2, 2, 2, 2])
+
+    def reply(_):
+        engine._policy_version = next(versions)  # the learner goes back amid the first play
+        return action("guess 900")
+
+    engine._reply = reply
+    identity = Member(run="test", group=0, member=0)
+    lease = Lease(identity=identity, task=TASKS[0], horizon=3, sampling=SAMPLING, min_version=2)
+    trajectory = await actor._played(lease)
+    assert [turn.versions[0].version for turn in trajectory.turns] == [2, 2, 2]
+    assert next(versions, None) is None

@@ -301,3 +301,11 @@ def test_every_task_is_played_once_per_epoch_in_an_order_that_the_seed_decides()
     assert sorted(t.task for t in first) == sorted(t.task for t in second) == sorted(t.task for t in TASKS)
     assert [TaskOrder(TASKS, seed=3)[i] for i in range(10)] == first + second
     assert len({t.seed for t in first + second}) == 10
+
+
+async def test_a_learner_that_went_back_has_open_groups_played_by_the_version_that_they_were_granted_at(make):
+    first = make(version=3, staleness={"max_staleness": 0})
+    assert {lease.min_version for lease in await granted(first)} == {3}
+    second = make(version=1, staleness={"max_staleness": 0})
+    await second.restore()
+    assert {lease.min_version for lease in await granted(second)} == {3}
