@@ -74,8 +74,10 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         self._gate.unreadable(status)
-        answered = super().handle_error(request, status, exc, message)
-        quiet = web.Response(status=answered.status, headers={"Server": SERVER})
+        if status >= 500:
+            # Ours: whoever runs the hub is told. What strangers send fills no log.
+            super().handle_error(request, status, exc, message)
+        quiet = web.Response(status=status, headers={"Server": SERVER})
         quiet.force_close()
         return quiet
 
@@ -94,7 +96,8 @@ class _Server(web.Server):
         peer = transport.get_extra_info("peername")
         if not self._gate.enter(handler, client_of(peer[0]) if peer else ""):
             transport.write(_NO_ROOM)
-            handler.force_close()
+            # Not before aiohttp has begun to wait for a request there.
+            self._loop.call_soon(handler.force_close)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         self._gate.leave(handler)

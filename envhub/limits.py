@@ -40,12 +40,13 @@ class Buckets:
             return 0.0
         now = self._clock()
         until = max(self._empty_until.pop(client, now), now) + self._period_s
+        late_s = until - now - self._burst_s
         # A tenth of a period for what floating point loses.
-        late_s = until - now - self._burst_s - 0.1 * self._period_s
-        self._empty_until[client] = until if late_s <= 0 else until - self._period_s
+        is_in_time = late_s <= 0.1 * self._period_s
+        self._empty_until[client] = until if is_in_time else until - self._period_s
         if len(self._empty_until) > MAX_CLIENTS:
             del self._empty_until[next(iter(self._empty_until))]
-        return max(late_s, 0.0)
+        return 0.0 if is_in_time else late_s
 
 
 @lru_cache(maxsize=MAX_CLIENTS)

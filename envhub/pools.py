@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from common.aio import background, within
 from common.errors import PreflightError
 from envhub.config import HubConfig
+from envhub.holdings import Holdings
 from envhub.refusal import HubRefusal
 from envhub.workers import START_S, Worker
 
@@ -85,7 +86,7 @@ class WorkerPool:
         await self._wanted.wait()
         while True:
             try:
-                worker = await Worker.start(self.limits.step_timeout_s, self.limits.max_worker_bytes)
+                worker = await Worker.start(self.limits)
             except (PreflightError, OSError) as error:
                 if self._is_awaited and not self._has_started:
                     raise
@@ -102,12 +103,20 @@ class WorkerPool:
                 await worker.end()
             self.num_lost += 1
 
-    def kill_large(self, sizes: dict[int, int]) -> None:
-        """Kill the workers whose size (by process id) is over the limit."""
+    def kill_large(self, found: dict[int, Holdings]) -> None:
+        """Kill the workers that hold (by process id) more than they may."""
+        limits = self.limits
         for worker in self.living:
-            if sizes.get(worker.pid, 0) > self.limits.max_worker_bytes:
-                limit = f"{self.limits.max_worker_bytes >> 20} MiB (max_worker_bytes)"
-                worker.kill("worker_too_large", f"its worker held more than {limit} and was replaced")
+            held = found.get(worker.pid, Holdings(0, 0, 0))
+            for amount, most, told in (
+                (held.memory_bytes, limits.max_worker_bytes, "{mib} MiB (max_worker_bytes)"),
+                (held.disk_bytes, limits.max_disk_bytes, "{mib} MiB on disk (max_worker_disk_bytes)"),
+                (held.num_processes, limits.max_processes, "{most} processes (max_worker_processes)"),
+            ):
+                if amount > most:
+                    limit = told.format(mib=most >> 20, most=most)
+                    worker.kill("worker_too_large", f"its worker held more than {limit} and was replaced")
+                    break
 
 
 class Pools:
@@ -141,7 +150,7 @@ class Pools:
         return {name: self._pools[name].num_sessions for name in self.environments}
 
     async def watch(self) -> None:
-        """Look at the memory of all workers, for ever, and kill those that hold too much."""
+        """Look at what all workers hold, for ever, and kill those that hold too much."""
         while True:
             await asyncio.sleep(WATCH_S)
             await self.watch_once()
@@ -149,20 +158,20 @@ class Pools:
     async def watch_once(self) -> None:
         """One look; /proc is read in a thread. Where it cannot be read now, the next look may."""
         try:
-            sizes = await asyncio.to_thread(_sizes, self.living)
+            found = await asyncio.to_thread(_looked_at, self.living)
         except OSError as error:
-            _log.error("memory not looked at reason=%s", error)
+            _log.error("workers not looked at reason=%s", error)
             return
         for pool in self._pools.values():
-            pool.kill_large(sizes)
+            pool.kill_large(found)
 
     def loops(self) -> list[WorkerPool]:
         """Each pool once for every worker that it keeps."""
         return [pool for pool in self._pools.values() for _ in range(pool.num_workers)]
 
 
-def _sizes(workers: Iterable[Worker]) -> dict[int, int]:
-    return {worker.pid: worker.memory_bytes for worker in workers}
+def _looked_at(workers: Iterable[Worker]) -> dict[int, Holdings]:
+    return {worker.pid: worker.look() for worker in workers}
 
 
 @asynccontextmanager

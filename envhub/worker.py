@@ -1,13 +1,14 @@
 """One worker process: it holds many sessions and plays them one request at a time.
 
 Consumes requests from its socket and answers each in order; waits for nothing else. It ends when the hub's
-end of the socket closes, so no worker outlives its hub. Started by `envhub/workers.py`.
+end of the socket closes, so no worker outlives its hub. `envhub/workers.py` starts it, through
+`envhub/confined.py`.
 """
 
-import resource
+import os
+import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,7 @@ from envhub.description import describe
 from envhub.environment import Environment
 from envhub.frames import GREETING, Inbox, encode
 from envhub.refusal import HubRefusal
+from envhub.sandbox import WorkerOrders
 from envhub.session import Session, guarded
 from envhub.task import checked_split, select
 
@@ -30,6 +32,7 @@ _LEAVE_S = 1.0
 
 _HOLD_S = 0.001
 """After so long the answers to steps wait for company no more; looked at between steps."""
+
 
 FindEnvironment = Callable[[str], Environment]
 
@@ -174,22 +177,16 @@ def serve(pipe: socket.socket, host: SessionHost) -> None:
         pipe.sendall(held)
 
 
-def main() -> None:
-    """Serve on the inherited socket of the number given first, with at most so many bytes as given second."""
-    limit = int(sys.argv[2])
-    # Of one process, at once; the hub looks at the sum with what it starts, such as a Java machine.
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # Whoever signals all processes of a service means the hub, which decides when its workers end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def work(orders: WorkerOrders) -> None:
+    """Serve on the inherited socket until the hub hangs up or is gone."""
     host = SessionHost()
-    with socket.socket(fileno=int(sys.argv[1])) as pipe:
+    with socket.socket(fileno=orders.pipe) as pipe:
         # What an environment starts must not hold the pipe open when this process is gone.
         pipe.set_inheritable(False)
         with suppress(ConnectionError):
             serve(pipe, host)
     host.close_all(_LEAVE_S)
-
-
-if __name__ == "__main__":
-    main()
+    if os.getppid() != orders.hub:
+        # Nobody is left to do it: the folder, and all that was started here, this process included.
+        shutil.rmtree(orders.folder, ignore_errors=True)
+        os.killpg(0, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One worker process as the hub sees it: started, asked, killed when it hangs or grows too large.
+"""One worker process as the hub sees it: started confined, asked, killed when it hangs or takes too much.
 
 `read_answers` reads its answers and hands each to the caller that waits for it. A caller waits until the
 answer comes, until the worker dies, or until the worker has been silent for `silence_s`: then it is killed,
@@ -9,19 +9,22 @@ import asyncio
 import itertools
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-import psutil
-
 from common.aio import background, within
 from common.errors import PreflightError
+from envhub.config import PoolLimits
 from envhub.frames import GREETING, Inbox, encode
+from envhub.holdings import Holdings, kill_family, look
 from envhub.refusal import Code, HubRefusal
+from envhub.sandbox import WorkerOrders, variables
 
 START_S = 60.0
 """A worker must have imported the environments within this long."""
@@ -50,13 +53,14 @@ class Worker:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         silence_s: float,
+        folder: str,
     ) -> None:
         self.sessions: set[str] = set()
         """Who lives here; kept by the session table."""
         self.death: HubRefusal | None = None
         """Why every call is refused from now on; None while it lives."""
         self._process, self._reader, self._writer = process, reader, writer
-        self._silence_s = silence_s
+        self._silence_s, self._folder = silence_s, folder
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._inbox, self._outgoing = Inbox(), list[bytes]()
@@ -66,19 +70,34 @@ class Worker:
         self._is_doubted = False
 
     @classmethod
-    async def start(cls, silence_s: float, max_bytes: int) -> Self:
-        """A worker that is ready for calls; PreflightError when it does not come up."""
+    async def start(cls, limits: PoolLimits) -> Self:
+        """A worker that is ready for calls; PreflightError when it does not come up.
+
+        Of the hub it has the socket and its output, no other open file and no secret; `envhub/sandbox.py`.
+        """
+        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="pronghorn-worker-")
         ours, theirs = socket.socketpair()
         with theirs:
+            orders = WorkerOrders(
+                pipe=theirs.fileno(),
+                hub=os.getpid(),
+                folder=folder,
+                max_bytes=limits.max_worker_bytes,
+                max_file_bytes=limits.max_disk_bytes,
+                max_files=limits.max_files,
+                network=limits.network,
+            )
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "envhub.worker", str(theirs.fileno()), str(max_bytes)),
+                *("-m", "envhub.confined", orders.model_dump_json()),
                 pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=variables(os.environ, limits.kept_variables) | {"TMPDIR": folder},
                 # A signal to the hub's group is the hub's; and what a worker starts ends with its group.
                 start_new_session=True,
             )
         reader, writer = await asyncio.open_connection(sock=ours)
-        worker = cls(process, reader, writer, silence_s)
+        worker = cls(process, reader, writer, limits.step_timeout_s, folder)
         try:
             greeting = await within(
                 START_S, worker._inbox.read(reader), "a new environment worker", PreflightError
@@ -95,14 +114,9 @@ class Worker:
         """Its process id."""
         return self._process.pid
 
-    @property
-    def memory_bytes(self) -> int:
-        """Resident memory of the process and of all that it started; 0 once it is gone. Reads /proc."""
-        try:
-            process = psutil.Process(self.pid)
-            return sum(_resident(one) for one in (process, *process.children(recursive=True)))
-        except psutil.NoSuchProcess:
-            return 0
+    def look(self) -> Holdings:
+        """What the process and all that it started hold now; reads /proc and its folder."""
+        return look(self.pid, self._folder)
 
     async def call(self, operation: str, *arguments: Any) -> Any:
         """The worker's answer; HubRefusal when it refuses, dies or hangs."""
@@ -197,34 +211,15 @@ class Worker:
             self._end_process()
             await self._process.wait()
         self._end_group()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _end_process(self) -> None:
         """Kill it with all that it started, such as a Java machine."""
-        try:
-            victims = [*psutil.Process(self.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            victims = []
         if self._process.returncode is None:
-            self._process.kill()
+            kill_family(self.pid)
         self._end_group()
-        for victim in victims:
-            _kill(victim)
 
     def _end_group(self) -> None:
         """Kill what it started and left behind."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

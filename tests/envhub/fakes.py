@@ -1,9 +1,12 @@
 """Environments that misbehave in one way each, for tests of the hub."""
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from common.errors import EnvironmentFault, PreflightError
@@ -112,3 +115,74 @@ class VersionedEnvironment(HoardingEnvironment):
 
     def instructions(self, action_format: str) -> str:
         return os.environ.get("WORLD_VERSION", "")
+
+
+class GreedyEnvironment(HoardingEnvironment):
+    """Takes of a machine what it is told to take."""
+
+    def reset(self, task: str, seed: int) -> "GreedyEpisode":
+        return GreedyEpisode()
+
+
+class GreedyEpisode(HoardingEpisode):
+    """`CHILDREN`, `FILES` and the like do harm; `tell ...` says what the process is allowed."""
+
+    def step(self, action: str) -> StepResult:
+        what, _, rest = action.partition(" ")
+        return StepResult(observation=str(getattr(self, f"_{what}")(*rest.split())))
+
+    def _children(self, number: str) -> int:
+        """Each in a session of its own, and its parent gone: its ancestry alone is left to find it by."""
+        code = f"import os, time\nfor _ in range({number}):\n    os.fork() or (os.setsid(), time.sleep(600))"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return int(number)
+
+    def _files(self, number: str) -> int:
+        self._held += [open(os.devnull) for _ in range(int(number))]  # noqa: SIM115
+        return int(number)
+
+    def _disk(self, number: str) -> int:
+        for index in range(int(number)):
+            Path(tempfile.gettempdir(), f"{index}").write_bytes(b"x" * (1 << 20))
+        return int(number)
+
+    def _file(self, mib: str) -> int:
+        return Path(tempfile.gettempdir(), "large").write_bytes(b"x" * (int(mib) << 20))
+
+    def _variable(self, name: str) -> str:
+        return os.environ.get(name, "unset")
+
+    def _folder(self) -> str:
+        return tempfile.gettempdir()
+
+    def _umask(self) -> str:
+        return oct(os.stat(tempfile.mkdtemp()).st_mode & 0o777)
+
+    def _status(self, name: str) -> str:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+    def _core(self) -> int:
+        return resource.getrlimit(resource.RLIMIT_CORE)[1]
+
+    def _connect(self, host: str, port: str) -> str:
+        try:
+            socket.create_connection((host, int(port)), timeout=2).close()
+        except OSError as error:
+            return type(error).__name__
+        return "connected"
+
+    def _loopback(self) -> str:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return self._connect("127.0.0.1", str(server.getsockname()[1]))
+
+    def _parent(self) -> str:
+        try:
+            return str(len(Path(f"/proc/{os.getppid()}/environ").read_bytes()))
+        except OSError as error:
+            return type(error).__name__
+
+    def _hang(self, port: str) -> None:
+        self._connect("127.0.0.1", port)
+        while True:
+            pass

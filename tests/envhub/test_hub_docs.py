@@ -152,7 +152,7 @@ def test_every_metric_is_told_with_its_labels() -> None:
     metrics.session_faulted("a", "worker_died")
     metrics.step_answered("a", 0.1)
     metrics.refused("hub_full")
-    counted = metrics.render(sessions={"a": 1}, num_workers=1, lost_workers={"a": 0})
+    counted = metrics.render(sessions={"a": 1}, num_workers=1, lost_workers={"a": 0}, num_connections=1)
     labels: dict[str, set[str]] = {}
     for name, inside in re.findall(
         r"^pronghorn_hub_(\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? ", counted, re.M
