@@ -9,6 +9,10 @@ def _counts(text: str) -> list[int]:
     return [_count(part, 1) for part in text.split(",")]
 
 
+def _steps(text: str) -> int:
+    return _count(text, 1)
+
+
 def _ages(text: str) -> list[int]:
     return [_count(part, 0) for part in text.split(",")]
 
@@ -19,9 +23,7 @@ def _count(text: str, least: int) -> int:
     except ValueError:
         number = least - 1
     if number < least:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: allowed are whole numbers from {least}, with commas between"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from {least}")
     return number
 
 
@@ -35,7 +37,7 @@ def _amount(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < 1e12:
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are numbers from 0, with commas between")
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed are numbers from 0")
     return number
 
 
@@ -70,8 +72,8 @@ def add_plan(commands: Any) -> None:
         plan.add_argument(option, dest=name, type=kind, default=[], metavar=metavar, help=text)
     plan.add_argument(
         "--steps",
-        type=_counts,
-        default=[],
+        type=_steps,
+        default=0,
         metavar="N",
         help="to simulate; default: learner.steps, at most 300",
     )

@@ -2,7 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from common.errors import PreflightError
 from common.run_directory import write_json
 from launch.plan.arguments import SWEPT
 from launch.plan.calibration import plan_from
@@ -16,10 +19,17 @@ MAX_STEPS = 300
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Calibrate, simulate every combination of what was swept, and print; the exit code."""
     plan = plan_from(options.sources, overrides)
-    steps = options.steps[0] if options.steps else max(1, min(plan.config.learner.steps, MAX_STEPS))
+    steps = options.steps or max(1, min(plan.config.learner.steps, MAX_STEPS))
     settings = settings_of(plan, {name: getattr(options, name) for name in SWEPT})
     found = results(plan, settings, steps=steps)
     print_plan(plan, found, steps=steps)
     if options.json is not None:
-        write_json(options.json, as_json(plan, found, steps=steps))
+        _write(options.json, as_json(plan, found, steps=steps))
     return 0
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    try:
+        write_json(path, values)
+    except OSError as error:
+        raise PreflightError(f"--json {path}: {error.strerror}") from None

@@ -163,12 +163,20 @@ class Record:
             engine_waiting=sum(engine.waiting.mean() for engine in engines),
             seconds=self.clock(),
             simulated_steps=steps,
-            bottleneck=bottleneck(idle, capacity_idle, waits),
+            bottleneck=bottleneck(idle, capacity_idle, self._too_old(), waits),
         )
+
+    def _too_old(self) -> float:
+        """Share of the sampled tokens that came too late: masked, or of groups that were dropped for it."""
+        masked = 1 - self.trained_tokens / max(1, self.sampled_tokens)
+        trained = max(1, len(self.group_ages))
+        return 1 - (1 - masked) * trained / (trained + self.dropped.get("stale", 0))
 
 
 MOSTLY_BUSY = 0.1
 """A learner that waits less than this share of its time is what the system waits for."""
+MANY_OLD = 0.2
+"""More than this share of the tokens too old to be trained on: that is the first thing to change."""
 MANY_EMPTY = 0.3
 """Actors' places empty for more than this share of the time: slots are missing, not actors."""
 NAMES = {
@@ -182,8 +190,10 @@ NAMES = {
 }
 
 
-def bottleneck(learner_idle: float, capacity_idle: float, waits: dict[str, float]) -> str:
-    """What more of would raise the throughput: the learner, slots, or where episodes spend their time."""
+def bottleneck(learner_idle: float, capacity_idle: float, too_old: float, waits: dict[str, float]) -> str:
+    """What holds the throughput down: age, the learner, slots, or where episodes spend their time."""
+    if too_old > MANY_OLD:
+        return "tokens too old"
     if learner_idle < MOSTLY_BUSY:
         return "learner"
     slowest = NAMES[max(waits, key=lambda name: waits[name])]

@@ -51,10 +51,10 @@ def recommendation(plan: Plan, found: Sequence[Result]) -> str:
     """One line: the smallest setting within the given share of the best."""
     within = plan.config.plan.within
     chosen = recommended(found, within)
-    best = max(result.mean("trajectories_per_s") for result in found)
-    reached = chosen.mean("trajectories_per_s") / best
+    best = max(result.mean("tokens_per_s") for result in found)
+    reached = chosen.mean("tokens_per_s") / best if best else 1.0
     return (
-        f"recommended: {_named(chosen, found)}: {chosen.mean('trajectories_per_s'):.3g} trajectories/s, "
+        f"recommended: {_named(chosen, found)}: {chosen.mean('tokens_per_s'):.0f} trained tokens/s, "
         f"{reached:.0%} of the best of these settings; limited by {chosen.bottleneck}"
     )
 

@@ -105,7 +105,7 @@ def results(plan: Plan, settings: Sequence[Setting], *, steps: int) -> list[Resu
 
 
 def recommended(found: Sequence[Result], within: float) -> Result:
-    """The smallest setting whose trained trajectories per second reach the best of all, less `within`."""
-    best = max(result.mean("trajectories_per_s") for result in found)
-    enough = [r for r in found if r.mean("trajectories_per_s") >= (1 - within) * best]
+    """The smallest setting whose trained tokens per second reach the best of all, less `within`."""
+    best = max(result.mean("tokens_per_s") for result in found)
+    enough = [r for r in found if r.mean("tokens_per_s") >= (1 - within) * best]
     return min(enough, key=lambda result: result.setting.size)

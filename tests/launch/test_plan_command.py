@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import PronghornError
 from launch.cli import main
 from launch.plan.record import bottleneck
 from launch.plan.settings import Result, Setting, recommended, settings_of
@@ -92,6 +91,13 @@ def test_what_cannot_be_planned_is_refused_in_one_line(
     assert "Traceback" not in err
 
 
+def test_a_file_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, str(run), "--steps", "3", "--plan.seeds=1", "--json", "/proc/none/plan.json")
+    assert code == 1
+    assert err.startswith("pronghorn: --json /proc/none/plan.json: ")
+    assert len(err.splitlines()) == 1
+
+
 def test_a_ledger_of_nonsense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_run(tmp_path)
     (path / "ledger.sqlite").write_bytes(b"nonsense" * 1000)
@@ -123,18 +129,9 @@ def test_what_is_not_swept_stays_as_the_configuration_has_it() -> None:
     assert (only.actors, only.ranks, only.max_staleness) == (3, 2, 5)
 
 
-def test_the_bottleneck_is_the_learner_the_bound_or_where_episodes_spend_their_time() -> None:
+def test_the_bottleneck_is_age_the_learner_the_bound_or_where_episodes_spend_their_time() -> None:
     waits = {"generation": 0.2, "environment": 0.5, "hub_queue": 0.3}
-    assert bottleneck(0.05, 0.9, waits) == "learner"
-    assert bottleneck(0.5, 0.1, waits) == "environment"
-    assert bottleneck(0.5, 0.5, waits) == "staleness bound, environment"
-
-
-def test_a_simulation_without_a_batch_says_so() -> None:
-    made = plan(alone(episode(score=1.0)), learner={"group_size": 2, "advantage": {"kind": "grpo"}})
-    made = plan(
-        made.workload,
-        learner={"group_size": 2, "advantage": {"kind": "grpo"}, "drops_zero_variance": True},
-    )
-    with pytest.raises(PronghornError, match="no batch after step 0"):
-        simulate(made, steps=2, seed=0)
+    assert bottleneck(0.05, 0.9, 0.3, waits) == "tokens too old"
+    assert bottleneck(0.05, 0.9, 0.0, waits) == "learner"
+    assert bottleneck(0.5, 0.1, 0.1, waits) == "environment"
+    assert bottleneck(0.5, 0.5, 0.0, waits) == "staleness bound, environment"
