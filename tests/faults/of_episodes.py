@@ -123,11 +123,11 @@ FAULTS = (
         (
             Edit(
                 "learner/dispatcher.py",
-                "            lease = self.book.give_back(actor, identity)\n            if lease is None:",
-                "            lease = self.book.give_back(actor, identity)\n"
-                "            if lease is not None:\n"
-                "                self.book.settle(identity.group, identity.member)\n"
-                "            if lease is None:",
+                "        if (lease := self.book.give_back(actor, identity)) is None:",
+                "        lease = self.book.give_back(actor, identity)\n"
+                "        if lease is not None:\n"
+                "            self.book.settle(identity.group, identity.member)\n"
+                "        if lease is None:",
             ),
         ),
         ("tests/learner/test_dispatcher.py::test_a_faulted_lease_is_granted_again_and_never_scored",),
