@@ -14,6 +14,8 @@ from actors.weight_sync import WeightSync
 from common.bus.bus import ActorBus
 from common.prompt import Dialogue
 from common.seeding import derive_seed
+from common.weights.relayed import Relayed
+from common.weights.store import store_directory
 from envhub.client import HubClient
 from envhub.config import HubConfig
 from envhub.fleet import HubFleet
@@ -52,7 +54,8 @@ async def play_until_stopped(config: ActorRoleConfig, name: str, bus: ActorBus, 
     try:
         await engine.start()
         table = make_table(config, name, hub, engine, folder.policy_zero)
-        sync = WeightSync(bus, engine, folder.path / "fetched" / name)
+        relayed = Relayed(store_directory(folder.path), config.relay.patience_s)
+        sync = WeightSync(bus, engine, folder.path / "fetched" / name, relayed)
         outbox = DiskOutbox(folder.outbox / name, config.run.name)
         await Actor(config.actor, config.bus, bus=bus, table=table, sync=sync, outbox=outbox).run()
     finally:

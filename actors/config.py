@@ -8,6 +8,7 @@ from common.bus.config import BusConfig
 from common.config import Section
 from common.model_config import ModelConfig
 from common.run_config import RoleConfig, RunSection, TaskConfig
+from common.weights.config import RelayConfig
 from envhub.config import HubConfig
 
 
@@ -101,3 +102,4 @@ class ActorRoleConfig(RoleConfig):
     hub: HubConfig = HubConfig()
     bus: BusConfig = BusConfig()
     actor: ActorConfig = ActorConfig()
+    relay: RelayConfig = RelayConfig()

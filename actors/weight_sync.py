@@ -15,6 +15,7 @@ from common.bus.bus import ActorBus
 from common.errors import WeightError
 from common.messages import TensorEntry, WeightManifest
 from common.weights.locate import locate
+from common.weights.relayed import Relayed
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,9 @@ RETRY_S = 2.0
 class WeightSync:
     """Keeps one engine at the newest version; a version advances only after the engine has loaded it."""
 
-    def __init__(self, bus: ActorBus, engine: Engine, directory: Path) -> None:
+    def __init__(
+        self, bus: ActorBus, engine: Engine, directory: Path, relayed: Relayed | None = None
+    ) -> None:
         self.horizon = 0
         """The schedule's horizon as last announced; every lease carries its own."""
         self.last_seconds = 0.0
@@ -36,6 +39,7 @@ class WeightSync:
         self._bus = bus
         self._engine = engine
         self._directory = directory
+        self._relayed = relayed
         self._loaded: tuple[int, tuple[TensorEntry, ...]] | None = None
         self._advanced = asyncio.Condition()
 
@@ -58,7 +62,7 @@ class WeightSync:
         """Whether the engine now samples with these weights."""
         began = time.monotonic()
         try:
-            path = await locate(manifest, self._bus, self._directory)
+            path = await locate(manifest, self._bus, self._directory, self._relayed)
             await self._engine.load_weights(manifest, path)
         except WeightError as error:
             self.num_failed += 1

@@ -8,6 +8,7 @@ from common.config import Section
 from common.messages import Sampling
 from common.model_config import ModelConfig
 from common.run_config import MonitorConfig, RunSection, TaskConfig
+from common.weights.config import RelayConfig
 from envhub.config import HubConfig
 from learner.config import EvaluationConfig, HorizonConfig, LearnerConfig, SftConfig
 from learner.offline.config import DpoConfig, EvolConfig
@@ -41,6 +42,7 @@ class RunConfig(Section):
     tasks: TaskConfig = TaskConfig()
     hub: HubConfig = HubConfig()
     bus: BusConfig = BusConfig()
+    relay: RelayConfig = RelayConfig()
     actor: ActorConfig = ActorConfig()
     sampling: Sampling = Sampling()
     learner: LearnerConfig = LearnerConfig()

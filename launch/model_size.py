@@ -66,8 +66,8 @@ def disk_bytes(config: RunConfig) -> int:
 
 
 def shared_memory_bytes(config: RunConfig) -> int:
-    """Weights in host shared memory: the newest version, its predecessor and the one being written."""
-    return 3 * weight_bytes(config, num_trained(config))
+    """Weights in host shared memory: the versions that are kept and the one being written."""
+    return (config.relay.keep_versions + 1) * weight_bytes(config, num_trained(config))
 
 
 def _shapes(folder: Path) -> list[list[int]]:

@@ -9,6 +9,7 @@ from common.config import Section
 from common.messages import Sampling
 from common.model_config import ModelConfig
 from common.run_config import MonitorConfig, RoleConfig, RunSection
+from common.weights.config import RelayConfig
 from learner.algorithm_config import AdvantageConfig, CriticConfig, GuardConfig, LossConfig, ReferenceConfig
 
 
@@ -254,6 +255,7 @@ class LearnerRoleConfig(RoleConfig):
     run: RunSection = RunSection()
     model: ModelConfig
     bus: BusConfig = BusConfig()
+    relay: RelayConfig = RelayConfig()
     sampling: Sampling = Sampling()
     learner: LearnerConfig = LearnerConfig()
     horizon: HorizonConfig = HorizonConfig()

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,8 +141,15 @@ class ChunkFetch:
     into it.
     """
 
-    def __init__(self, wanted: ChunkRequest, config: BusConfig, peer: Peer | None = None) -> None:
-        self.received_bytes = 0
+    def __init__(
+        self,
+        wanted: ChunkRequest,
+        config: BusConfig,
+        peer: Peer | None = None,
+        received: Callable[[int], None] = lambda num_bytes: None,
+    ) -> None:
+        self._received = received
+        """Told of every chunk's bytes, and of 0 when the peer itself gets on with it."""
         self._wanted = wanted
         self._version = wanted.version
         self._config = config
@@ -194,6 +201,7 @@ class ChunkFetch:
                 return answer
             if answer.progress != progress:
                 progress, since = answer.progress, time.monotonic()
+                self._received(0)
             elif time.monotonic() - since > self._peer.patience_s:
                 raise SilenceError(f"version {self._version}: {self._peer} made no progress")
             await asyncio.sleep(ASK_AGAIN_S)
@@ -222,7 +230,8 @@ class ChunkFetch:
             raise WeightError(answer.reason)
         if isinstance(answer, ChunkRequest) or answer.version != self._version:
             raise self._unasked()
-        self.received_bytes += len(answer.payload) if isinstance(answer, Chunk) else 0
+        if isinstance(answer, Chunk):
+            self._received(len(answer.payload))
         return answer
 
     def _unasked(self) -> WeightError:

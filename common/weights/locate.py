@@ -1,4 +1,4 @@
-"""From a manifest to a file that an engine may load: map it where it is, or fetch it; verified either way."""
+"""From a manifest to a file that an engine may load: mapped where it is, or fetched; verified either way."""
 
 import asyncio
 import secrets
@@ -9,6 +9,8 @@ from common.bus.bus import ActorBus
 from common.errors import WeightError
 from common.messages import WeightManifest
 from common.weights.manifest import is_local
+from common.weights.relayed import Relayed
+from common.weights.store import file_name
 from common.weights.verify import verify
 
 KEEP = 2
@@ -17,17 +19,22 @@ ABANDONED_S = 600.0
 """A part that has not grown for this long was left by a process that died."""
 
 
-async def locate(manifest: WeightManifest, actor_bus: ActorBus, directory: Path) -> Path:
-    """The verified file of `manifest`: the learner's own on its host, elsewhere a copy in `directory`.
+async def locate(
+    manifest: WeightManifest, actor_bus: ActorBus, directory: Path, relayed: Relayed | None = None
+) -> Path:
+    """The verified file of `manifest`: the learner's own on its host, elsewhere what the host's relay brings.
 
-    Actors of one host may share `directory`: what one has fetched the others use. WeightError when the
-    version is gone, torn or of another model; then nothing in `directory` bears its name.
+    Where no relay lives, or it does not bring the version, it is a copy fetched into `directory`. Actors of
+    one host may share that: what one has fetched the others use. WeightError when the version is gone, torn
+    or of another model; then nothing in `directory` bears its name.
     """
     if is_local(manifest):
         path = Path(manifest.path)
         await asyncio.to_thread(verify, manifest, path)
         return path
-    path = directory / f"version-{manifest.version:09d}.safetensors"
+    if relayed is not None and (brought := await relayed.find(manifest)) is not None:
+        return brought
+    path = directory / file_name(manifest.version)
     if not await asyncio.to_thread(_is_good, manifest, path):
         part = directory / f"{secrets.token_hex(8)}.part"
         try:

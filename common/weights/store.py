@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from common.weights.deltas import Deltas, Held
 from common.weights.manifest import digest_of, host_identity
 from common.weights.writing import NamedArray, append, put_header
 
+LOOK_S = 0.02
+"""`is_alive` holds the lock for far less; only who holds it for longer lives."""
 FIRST_HEADER_BYTES = 256 << 10
 """Kept free for the header of the first version, when the names are not known yet."""
 
@@ -53,6 +56,11 @@ def file_name(version: int) -> str:
     return f"version-{version:09d}.safetensors"
 
 
+def version_of(file: Path) -> int:
+    """Which version a file of that name is."""
+    return int(file.stem.rpartition("-")[2])
+
+
 def newest_version(run_directory: Path, root: Path | None = None) -> tuple[int, Path] | None:
     """The newest version that a living store of the run holds on this host, and its file; None without.
 
@@ -61,7 +69,7 @@ def newest_version(run_directory: Path, root: Path | None = None) -> tuple[int, 
     directory = store_directory(run_directory, root)
     if not is_alive(directory):
         return None
-    files = {int(file.stem.rpartition("-")[2]): file for file in directory.glob("version-*.safetensors")}
+    files = {version_of(file): file for file in directory.glob("version-*.safetensors")}
     return max(files.items(), default=None)
 
 
@@ -193,13 +201,18 @@ def _own(directory: Path, run_directory: Path) -> BinaryIO:
         lock = (directory / "lock").open("wb")
     except OSError as error:
         raise PreflightError(f"{directory}: no place for weights: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise PreflightError(
-            f"another learner of {run_directory} is running on this host, or its relay"
-        ) from None
+    for is_last in (False, False, False, True):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if is_last:
+                lock.close()
+                raise PreflightError(
+                    f"another learner of {run_directory} is running on this host, or its relay"
+                ) from None
+            time.sleep(LOOK_S)
+        else:
+            break
     return lock
 
 
