@@ -11,10 +11,11 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from launch.guard import MARK, kill_marked
 
@@ -35,6 +36,36 @@ class Command:
     """Cores it is pinned to; empty: all."""
     stop_s: float = 20.0
     """After SIGINT, which roles answer by leaving in good order, it has this long before it is killed."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables: what must not stand on a command line."""
+
+
+class Child(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Its id on the host where it runs."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end; the exit code, negative for the signal that ended it."""
+        ...
+
+
+ChildT = TypeVar("ChildT", bound=Child)
+
+
+class Starter(Protocol[ChildT]):
+    """Who starts children: `Launcher` here, or on another host."""
+
+    async def start(self, command: Command) -> ChildT:
+        """See `Launcher.start`."""
+        ...
+
+    async def stop(self, process: ChildT, command: Command) -> None:
+        """See `Launcher.stop`."""
+        ...
 
 
 class Launcher:
@@ -115,4 +146,5 @@ class Launcher:
             "PYTHONUNBUFFERED": "1",
             # setproctitle (vLLM uses it) would write its title over the environment that holds the mark.
             "SPT_NOENV": "1",
+            **command.environment,
         }

@@ -12,6 +12,8 @@ from launch.processes import Command
 from learner.config import LearnerConfig
 
 RENDEZVOUS = "learner.rendezvous"
+STANDALONE = ["--standalone", "--local-addr", "127.0.0.1"]
+"""All ranks are here. The address keeps torchrun from asking for this host's name, which may not resolve."""
 
 TORCHRUN_LEAVE_S = 5.0
 """What torchrun needs to leave once its ranks have; it must not be killed before it can kill them."""
@@ -25,7 +27,7 @@ def learner_arguments(learner: LearnerConfig, stop_s: float, run: str = "run") -
     when there is no way there.
     """
     if learner.num_hosts == 1:
-        return [*_torchrun(learner.num_ranks, stop_s, ["--standalone"]), "-m", "learner"]
+        return [*_torchrun(learner.num_ranks, stop_s, STANDALONE), "-m", "learner"]
     own = own_address(learner.rendezvous_address[0], RENDEZVOUS)
     # Not left to torchrun, which asks the resolver for this host's name: there may be none.
     leads = str(own == resolve(learner.rendezvous_address[0], RENDEZVOUS)).lower()
@@ -45,7 +47,7 @@ def learner_environment(learner: LearnerConfig) -> dict[str, str]:
 
 def trainer_arguments(module: str, num_ranks: int, stop_s: float) -> list[str]:
     """What follows `python` to start all ranks of an offline trainer; one rank needs no torchrun."""
-    return [*(_torchrun(num_ranks, stop_s, ["--standalone"]) if num_ranks > 1 else []), "-m", module]
+    return [*(_torchrun(num_ranks, stop_s, STANDALONE) if num_ranks > 1 else []), "-m", module]
 
 
 def _torchrun(num_ranks: int, stop_s: float, meeting: list[str]) -> list[str]:

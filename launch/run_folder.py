@@ -66,14 +66,19 @@ def settle(config: RunConfig) -> RunConfig:
 
     ConfigurationError, naming the field, when the folder holds a run that this configuration cannot resume.
     """
-    folder = config.run.folder
-    resolved = with_ports(_with_absolute_paths(config))
-    if folder.config.exists():
-        refuse_another_run(load(RunConfig, [folder.config]), resolved)
-    temporary = folder.config.with_suffix(".tmp")
-    temporary.write_text(tomli_w.dumps(resolved.model_dump(mode="json", exclude_none=True)))
-    temporary.replace(folder.config)
+    resolved = with_ports(absolute(config))
+    keep_config(resolved)
     return resolved
+
+
+def keep_config(config: RunConfig) -> None:
+    """Write `config.toml`; ConfigurationError when the folder holds a run that it cannot resume."""
+    folder = config.run.folder
+    if folder.config.exists():
+        refuse_another_run(load(RunConfig, [folder.config]), config)
+    temporary = folder.config.with_suffix(".tmp")
+    temporary.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+    temporary.replace(folder.config)
 
 
 def refuse_another_run(before: RunConfig, now: RunConfig) -> None:
@@ -95,7 +100,8 @@ def _differences(prefix: str, old: Any, new: Any) -> Iterator[tuple[str, Any, An
         yield prefix, old, new
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
+def absolute(config: RunConfig) -> RunConfig:
+    """The same configuration with absolute paths."""
     run = config.run.model_copy(update={"directory": str(Path(config.run.directory).resolve())})
     model = config.model
     if model.source == "path" and Path(model.path).exists():

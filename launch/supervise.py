@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from common.errors import ConfigurationError, PronghornError
 from launch.config import SupervisionConfig
-from launch.processes import START_LINE, Command, Launcher
+from launch.processes import START_LINE, Command, Starter
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,17 @@ class ProcessError(PronghornError):
 class Supervisor:
     """Owns the children of one run and counts how often each was started again."""
 
-    def __init__(self, launcher: Launcher, config: SupervisionConfig, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        launcher: Starter[Any],
+        config: SupervisionConfig,
+        notice: Callable[[str], None],
+        restarts: Counter[str] | None = None,
+    ) -> None:
         self._launcher = launcher
         self._config = config
         self._notice = notice
-        self.restarts: Counter[str] = Counter()
+        self.restarts: Counter[str] = Counter() if restarts is None else restarts
 
     async def finish(self, command: Command) -> None:
         """Run it to its end; ProcessError when it ends badly. Cancelled: it is asked to stop, then killed."""
@@ -74,7 +81,8 @@ class Supervisor:
         process = await self._launcher.start(command)
         log.info("%s started: pid=%d log=%s", command.name, process.pid, command.log)
         try:
-            return await process.wait()
+            code: int = await process.wait()
+            return code
         finally:
             await self._launcher.stop(process, command)
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigurationError
-from launch.tunnels import describe
-
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("launch/install.sh", "launch/local.sh", "launch/multinode.sh", ".ci/run")
 
@@ -66,18 +63,6 @@ def test_an_environment_that_is_up_to_date_is_left_alone(tmp_path: Path) -> None
     )
     told = bash("-c", install, PRONGHORN_VENV=str(venv))
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
-
-
-def test_several_hosts_agree_on_folder_and_ports(tmp_path: Path) -> None:
-    config = ROOT / "configs" / "debug.toml"
-    folder, *ports = describe([str(config), f"--run.directory={tmp_path}", "--hub.port=28700"]).split()
-    assert folder == str(tmp_path / "debug")
-    assert ports[0] == "28700"
-    assert len(set(ports)) == 4
-    with pytest.raises(ConfigurationError, match="without blanks"):
-        describe([str(config), f"--run.directory={tmp_path / 'two words'}"])
-    with pytest.raises(ConfigurationError, match=r"bus\.host = '0\.0\.0\.0': .* through tunnels"):
-        describe([str(config), f"--run.directory={tmp_path}", "--bus.host=0.0.0.0"])
 
 
 def test_every_benchmark_is_run_by_make_bench() -> None:

@@ -1,0 +1,277 @@
+"""A run over several hosts: connects to all, checks them, hands out what they need, starts and watches.
+
+It keeps one connection per host (`member.py`) and, on top of the connections, one loop for every process of
+the run: hubs, relays, actors, the learner. A loop that loses its host waits until the host is back. Leaving
+goes the other way round: the learner first, then actors, relays, hubs, and at last the connections.
+"""
+
+import asyncio
+import io
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import redirect_stdout
+from typing import Any
+
+import tomli_w
+
+from common.aio import background
+from common.errors import PreflightError, PronghornError
+from launch import keys
+from launch.config import RunConfig
+from launch.hosts import settings
+from launch.hosts.copying import copy, send
+from launch.hosts.joining import follow_hosts
+from launch.hosts.learners import Learners
+from launch.hosts.link import HostLost, Link, RemoteLauncher
+from launch.hosts.member import Member
+from launch.hosts.placement import Host, Placement
+from launch.hosts.roles import HostRoles
+from launch.processes import Command
+from launch.report import complete_summary
+from launch.run_folder import StageClock
+from launch.supervise import Supervisor
+from launch.view import View
+
+log = logging.getLogger(__name__)
+
+Begin = Callable[[Coroutine[Any, Any, None]], None]
+MIRRORED = ("metrics.jsonl", "status.json", "stages.json", "summary.json")
+"""What the learner's host writes and the coordinator shows."""
+POLICY_ZERO = ["model", "warm_start"]
+
+
+class Coordinator:
+    """One run; `run` returns when it is trained."""
+
+    def __init__(
+        self, config: RunConfig, placement: Placement, token: str, view: View, *, is_slurm: bool
+    ) -> None:
+        self._config = config
+        self._placement = placement
+        self._token = token
+        self._view = view
+        self._is_slurm = is_slurm
+        self._folder = config.run.folder.path
+        self._clock = StageClock(config.run.folder)
+        self._network = settings.Network()
+        self._nonce = f"hosts/.{secrets.token_hex(8)}"
+        self._members: dict[str, Member] = {}
+        self._restarts: Counter[str] = Counter()
+        self._has_begun = asyncio.Event()
+        """Set when every host was found fit; those that join later need not wait."""
+        self._has_policy = asyncio.Event()
+        """Set when policy zero is on the leading host."""
+
+    async def run(self) -> None:
+        """Prepare and train; PronghornError with a line for every problem that keeps it from beginning."""
+        mark = self._folder / self._nonce
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        try:
+            async with background(self._view.follow()) as begin_connection:
+                for host in self._placement.hosts:
+                    await self._add(host, begin_connection)
+                self._refuse([text and f"{text}" for text in [await m.first for m in self._members.values()]])
+                await self._begin()
+                if await self._is_trained():
+                    return
+                async with background() as hubs, background() as relays, background() as actors:
+                    levels = {"hub": hubs, "relay": relays, "actors": actors}
+                    for member in list(self._members.values()):
+                        self._populate(member, levels)
+
+                    async def join(host: Host) -> None:
+                        await self._join(host, begin_connection, levels)
+
+                    async with background(follow_hosts(self._folder, self._placement, join, self._view.say)):
+                        await self._work()
+        finally:
+            mark.unlink(missing_ok=True)
+
+    async def _work(self) -> None:
+        """The stages, by the hosts that are there."""
+        lead = self._members[self._placement.lead.name]
+        self._view.stage("preparing")
+        prepare = self._roles(lead.host).prepare()
+        supervisor = self._supervisor(await lead.connected(), MIRRORED)
+        await supervisor.finish(prepare)
+        self._has_policy.set()
+        self._view.stage("training")
+        learners = [self._members[host.name] for host in self._placement.having("learner")]
+        with self._clock.measure("training"):
+            await Learners(
+                learners,
+                {member.host.name: self._roles(member.host).learner() for member in learners},
+                self._bring_policy,
+                lambda link: RemoteLauncher(link, self._folder, MIRRORED if link.host == lead.host else ()),
+                self._config.supervision,
+                self._view.say,
+                self._restarts,
+            ).train()
+        await self._complete(await lead.connected())
+
+    # --- beginning ---------------------------------------------------------------------------------
+    async def _add(self, host: Host, begin: Begin) -> Member:
+        is_alone = len(self._placement.hosts) == 1
+        self._network.addresses[host.name] = settings.resolved_address(host, is_alone=is_alone)
+        directory = host.directory or self._config.run.directory
+        member = self._members[host.name] = Member(host, directory, is_slurm=self._is_slurm)
+        begin(member.stay(self._config.run.name, self._folder, self._nonce, self._deliver, self._view.say))
+        return member
+
+    async def _begin(self) -> None:
+        """Find every host fit, agree on ports, see that all reach each other, make keys."""
+        links = {name: _live(member) for name, member in self._members.items()}
+        found: list[str] = []
+        for member in self._members.values():
+            found += await self._check(member, links[member.host.name])
+        self._refuse(found)
+        for member in self._members.values():
+            await self._hold_ports(member, links[member.host.name])
+        found = []
+        for member in self._members.values():
+            found += await self._unreached(member, links[member.host.name])
+        for link in links.values():
+            await link.request("unlisten")
+        self._refuse(found)
+        await asyncio.to_thread(self._make_keys)
+        self._has_begun.set()
+
+    @staticmethod
+    def _refuse(problems: list[str]) -> None:
+        if found := [text for text in problems if text]:
+            raise PreflightError("\npronghorn: ".join(found))
+
+    async def _check(self, member: Member, link: Link) -> list[str]:
+        roles = [*member.host.roles, *(["lead"] if member.host == self._placement.lead else [])]
+        values = self._config.model_dump()
+        values["run"]["directory"] = member.directory
+        problems = await link.request("check", config=values, roles=roles)
+        return [f"{member.host.name}: {problem}" for problem in problems]
+
+    async def _hold_ports(self, member: Member, link: Link) -> None:
+        wanted = settings.wanted_ports(self._config, self._placement, member.host)
+        address = self._network.addresses[member.host.name]
+        held = await link.request("listen", address=address, ports=list(wanted.values()))
+        for what, port in zip(wanted, held, strict=True):
+            self._network.ports[member.host.name, what] = port
+
+    async def _unreached(self, member: Member, link: Link) -> list[str]:
+        found = []
+        for peer, what in settings.peers(self._placement, member.host):
+            address, port = self._network.addresses[peer.name], self._network.ports[peer.name, what]
+            if reason := await link.request("probe", address=address, port=port):
+                found.append(
+                    f"{member.host.name} does not reach {address}:{port} ({what} of {peer.name}): {reason}"
+                )
+        return found
+
+    def _make_keys(self) -> None:
+        with redirect_stdout(io.StringIO()):
+            keys.make(self._folder / "keys", [host.name for host in self._placement.hosts])
+
+    async def _is_trained(self) -> bool:
+        link = _live(self._members[self._placement.lead.name])
+        is_trained: bool = await link.request("is_trained", steps=self._config.learner.steps)
+        return is_trained
+
+    # --- what a host needs -------------------------------------------------------------------------
+    def _host_config(self, host: Host) -> RunConfig:
+        directory = self._members[host.name].directory
+        return settings.host_config(self._config, self._placement, self._network, host, directory)
+
+    def _roles(self, host: Host) -> HostRoles:
+        return HostRoles(host.name, self._host_config(host), self._folder, self._token)
+
+    async def _deliver(self, member: Member, link: Link) -> None:
+        """Its own configuration and its own keys; the learner's too where it leads."""
+        await self._has_begun.wait()
+        name = member.host.name
+        file = self._folder / "hosts" / f"{name}.toml"
+        config = self._host_config(member.host)
+        file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+        files = {f"hosts/{name}.toml": f"hosts/{name}.toml"}
+        folders = [f"keys/hosts/{name}"]
+        if member.host == self._placement.lead:
+            folders.append("keys/learner")
+            if not link.same_folder:
+                files["config.toml"] = files[f"hosts/{name}.toml"]
+        await send(link, self._folder, files)
+        for folder in folders:
+            found = (path for path in (self._folder / folder).rglob("*") if path.is_file())
+            names = [str(path.relative_to(self._folder)) for path in found]
+            await send(link, self._folder, dict(zip(names, names, strict=True)), is_secret=True)
+
+    async def _bring_policy(self, link: Link) -> None:
+        """Policy zero from the leading host."""
+        await self._has_policy.wait()
+        lead = await self._members[self._placement.lead.name].connected()
+        if link is lead:
+            return
+        async with self._members[link.host.name].filling:
+            number = await copy(lead, link, POLICY_ZERO)
+        if number:
+            log.info("copied policy zero host=%s files=%d", link.host.name, number)
+
+    # --- processes ---------------------------------------------------------------------------------
+    def _supervisor(self, link: Link, follows: tuple[str, ...] = ()) -> Supervisor:
+        launcher = RemoteLauncher(link, self._folder, follows)
+        return Supervisor(launcher, self._config.supervision, self._view.say, self._restarts)
+
+    def _populate(self, member: Member, levels: dict[str, Begin]) -> None:
+        """A loop for each process of a host, on the level where it belongs."""
+        roles = self._roles(member.host)
+        if "hub" in member.host.roles:
+            levels["hub"](self._keep(member, roles.hub()))
+        if "relay" in member.host.roles:
+            levels["relay"](self._keep(member, roles.relay(), self._has_policy.wait))
+        if "actors" in member.host.roles:
+            for actor in roles.actors():
+                levels["actors"](self._keep(member, actor, self._has_policy.wait, may_leave=True))
+
+    async def _keep(
+        self,
+        member: Member,
+        command: Command,
+        after: Callable[[], Awaitable[Any]] | None = None,
+        *,
+        may_leave: bool = False,
+    ) -> None:
+        """Keep a process running wherever and whenever its host is there."""
+        if after:
+            await after()
+        while True:
+            link = await member.connected()
+            try:
+                if after:
+                    await self._bring_policy(link)
+                await self._supervisor(link).keep_running(command, may_leave=may_leave)
+                return
+            except HostLost:
+                log.warning("lost process=%s with its host", command.name)
+
+    async def _join(self, host: Host, begin: Begin, levels: dict[str, Begin]) -> None:
+        """Take in a host while the run goes on."""
+        self._placement = Placement((*self._placement.hosts, host))
+        await asyncio.to_thread(self._make_keys)
+        member = await self._add(host, begin)
+        if reason := await member.first:
+            self._view.say(f"{host.name} wants to join and does not answer: {reason}")
+        self._populate(member, levels)
+
+    async def _complete(self, lead: Link) -> None:
+        """The run's summary, here and on the leading host."""
+        folder = self._config.run.folder
+        if not lead.same_folder and folder.summary.exists() is False:
+            raise PronghornError(f"{lead.host.name}: the learner left before its last step")
+        self._clock.seconds = {**StageClock(folder).seconds, **self._clock.seconds}
+        complete_summary(folder, self._clock.seconds, dict(self._restarts))
+        await send(lead, self._folder, {"summary.json": "summary.json"})
+
+
+def _live(member: Member) -> Link:
+    if member.link is None:
+        raise PreflightError(f"{member.host.name}: was lost while it was being checked")
+    return member.link

@@ -1,0 +1,126 @@
+"""The learner over its hosts: torchrun on each, all of them together or none.
+
+With several hosts, ranks that die are started again from the newest checkpoint on all hosts, as often in a
+row as `supervision.max_restarts` says. A host that goes away takes the others' ranks along: they are started
+again when it is back, within `supervision.learner_host_s`.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+
+from common.aio import within
+from common.errors import ConfigurationError, PreflightError
+from launch.config import SupervisionConfig
+from launch.hosts.link import HostLost, Link, RemoteChild, RemoteLauncher
+from launch.hosts.member import Member
+from launch.processes import Command
+from launch.supervise import ProcessError, describe_exit, reason_of
+
+log = logging.getLogger(__name__)
+
+FOLLOW_S = 30.0
+"""What the other hosts' ranks have to leave once the leading host's have, and the other way round."""
+KILL_S = 20.0
+
+
+class Learners:
+    """Every rank of the learner; the first of `members` leads."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        commands: Mapping[str, Command],
+        prepare: Callable[[Link], Awaitable[None]],
+        launcher: Callable[[Link], RemoteLauncher],
+        supervision: SupervisionConfig,
+        notice: Callable[[str], None],
+        restarts: Counter[str],
+    ) -> None:
+        self._members = members
+        self._commands = commands
+        self._prepare = prepare
+        self._launcher = launcher
+        self._supervision = supervision
+        self._notice = notice
+        self._restarts = restarts
+
+    async def train(self) -> None:
+        """To the last step. Cancelled: to the end of the step, with a checkpoint.
+
+        ProcessError when ranks die for good, PreflightError when a host stays away.
+        """
+        limits, deaths_in_a_row = self._supervision, 0
+        while True:
+            links = [await self._back(member) for member in self._members]
+            began = time.monotonic()
+            try:
+                for link in links:
+                    await self._prepare(link)
+                failed = await self._once(links)
+            except HostLost as lost:
+                why = str(lost)
+            else:
+                if failed is None:
+                    return
+                command, code = failed
+                is_young = time.monotonic() - began < limits.stable_s
+                deaths_in_a_row = deaths_in_a_row + 1 if is_young else 1
+                is_hopeless = len(links) == 1 or code == ConfigurationError.exit_code
+                if is_hopeless or deaths_in_a_row > limits.max_restarts:
+                    raise ProcessError(command, code)
+                why = f"{command.name} died ({describe_exit(code)}): {reason_of(command.log)}"
+                pause_s = min(limits.backoff_s * 2 ** (deaths_in_a_row - 1), limits.max_backoff_s)
+                await asyncio.sleep(pause_s)
+            self._restarts["learner"] += 1
+            log.warning("%s restarts=%d", why, self._restarts["learner"])
+            self._notice(f"{why}; the learner goes on from its checkpoint, {self._restarts['learner']}x")
+
+    async def _back(self, member: Member) -> Link:
+        limit_s = self._supervision.learner_host_s
+        what = f"{member.host.name}, which holds ranks of the learner, is away and"
+        return await within(limit_s, member.connected(), what, PreflightError)
+
+    async def _once(self, links: list[Link]) -> tuple[Command, int] | None:
+        """All ranks from start to end; None when they trained to the last step, else who died, and how."""
+        running: list[tuple[RemoteLauncher, Command, RemoteChild]] = []
+        try:
+            for link in links:
+                launcher, command = self._launcher(link), self._commands[link.host.name]
+                running.append((launcher, command, await launcher.start(command)))
+            return await _outcome([(command, child) for _, command, child in running])
+        except asyncio.CancelledError:
+            # Rank 0 decides when to stop; the others leave when it tells them to.
+            launcher, command, child = running[0]
+            await launcher.stop(child, command)
+            await _ended([child for _, _, child in running], FOLLOW_S)
+            raise
+        finally:
+            for launcher, command, child in running:
+                launcher.kill(child, command)
+            await _ended([child for _, _, child in running], KILL_S)
+
+
+async def _outcome(running: list[tuple[Command, RemoteChild]]) -> tuple[Command, int] | None:
+    ends = {child.end: command for command, child in running}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if all(end.done() is False or (not end.exception() and end.result() == 0) for end in ends):
+        # They leave one after the other.
+        await asyncio.wait(ends, timeout=FOLLOW_S)
+    lead, *_ = ends
+    if lead.done() and not lead.exception() and lead.result() == 0:
+        return None
+    for end, command in ends.items():
+        if end.done() and (code := end.result()) != 0:
+            return command, code
+    return next((command, 0) for end, command in ends.items() if end.done())
+
+
+async def _ended(children: list[RemoteChild], seconds: float) -> None:
+    if children:
+        await asyncio.wait([child.end for child in children], timeout=seconds)
+        for child in children:
+            if child.end.done():
+                child.end.exception()  # whoever is lost has been told of before
