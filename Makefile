@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PRONGHORN_VENV := $(abspath $(VENV))
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: environment test-environment check test demo bench format
+.PHONY: environment test-environment check test chaos demo bench format
 
 environment:
 	@source launch/install.sh && pronghorn_install
@@ -22,6 +22,9 @@ check: test-environment
 
 test: test-environment
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+chaos: test-environment
+	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
 demo: environment
 	$(BIN)/pronghorn run configs/quickstart.toml

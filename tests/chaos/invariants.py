@@ -1,0 +1,48 @@
+"""What must be true of a run after whatever was done to it."""
+
+import hashlib
+import sqlite3
+
+from common.run_directory import RunDirectory
+from common.weights.store import store_directory
+from learner.fsck.examine import examine
+from tests.chaos.system import System
+
+
+def parameters(folder: RunDirectory) -> dict[str, str]:
+    """Checksums of the final model and of the last checkpoint's tensors."""
+    last = max(folder.checkpoints.glob("step-*"))
+    files = [folder.final_model / "model.safetensors", *sorted(last.glob("*.safetensors"))]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def trained(folder: RunDirectory) -> dict[int, list[tuple[int, str, int, int]]]:
+    """What every step trained on: group, task, horizon and task seed, in order."""
+    db = sqlite3.connect(f"file:{folder.ledger}?mode=ro", uri=True)
+    try:
+        rows = db.execute(
+            "SELECT step, id, task, horizon, seed FROM groups"
+            " WHERE state = 'consumed' AND purpose = 'training' ORDER BY step, id"
+        ).fetchall()
+    finally:
+        db.close()
+    steps: dict[int, list[tuple[int, str, int, int]]] = {}
+    for step, *group in rows:
+        steps.setdefault(step, []).append(tuple(group))
+    return steps
+
+
+async def broken(system: System, undisturbed: System) -> list[str]:
+    """One line for every invariant that does not hold; empty when nothing was lost or repeated."""
+    found = []
+    if not await system.is_gone():
+        found.append(f"processes are left: {[p.pid for p in system.leftovers()]}")
+    if (store := store_directory(system.folder.path)).exists():
+        found.append(f"left in shared memory: {store}")
+    mine, theirs = trained(system.folder), trained(undisturbed.folder)
+    for step in sorted(mine.keys() | theirs.keys()):
+        if mine.get(step) != theirs.get(step):
+            found.append(f"step {step} trained on {mine.get(step)}, undisturbed on {theirs.get(step)}")
+    if parameters(system.folder) != parameters(undisturbed.folder):
+        found.append(f"other final parameters: {parameters(system.folder)}")
+    return found + list(examine(system.folder).violations)
