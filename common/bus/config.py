@@ -35,7 +35,7 @@ class BusConfig(Section):
     max_message_bytes: int = Field(default=64 << 20, ge=1 << 16)
     """A larger frame is refused."""
     max_queued_messages: int = Field(default=1000, ge=1)
-    """Per peer and direction; the high-water mark of the sockets."""
+    """Per peer, waiting to be sent; the high-water mark of the sockets."""
     max_connections: int = Field(default=512, ge=1)
     """Per channel; who comes later is turned away."""
     max_messages_per_s: float = Field(default=10_000, gt=0)

@@ -1,5 +1,9 @@
 """All that one process serves over TCP: who may connect, within which limits, and what was refused."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import zmq
 import zmq.asyncio
 
@@ -10,6 +14,9 @@ from common.bus.guard import GuardedSocket
 from common.bus.keys import KeyRing
 from common.bus.limits import Limits
 from common.bus.sockets import bind, open_socket
+
+LOOK_S = 0.1
+"""How often the guard looks at every connection."""
 
 
 class Gate:
@@ -54,9 +61,18 @@ class Gate:
         loops = [socket.run() for socket in self._sockets]
         if self._admission:
             loops.append(self._admission.run())
-        first, *others = loops
-        async with background(*others):
-            await first
+        with ThreadPoolExecutor(1, "bus-guard") as thread:
+            stopped = threading.Event()
+            try:
+                async with background(*loops):
+                    await asyncio.get_running_loop().run_in_executor(thread, self._look, stopped)
+            finally:
+                stopped.set()
+
+    def _look(self, stopped: threading.Event) -> None:
+        while not stopped.wait(LOOK_S):
+            for socket in self._sockets:
+                socket.look()
 
     def close(self) -> None:
         """Close every socket; the context is the caller's."""

@@ -13,7 +13,7 @@ import socket as net
 import struct
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +21,13 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from common.aio import background
 from common.bus.admission import Admission, Quiet
-from common.bus.limits import BURST_S, Limits
+from common.bus.limits import BURST_S, MESSAGE_BURST_S, Limits
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.2
-"""How often TCP is asked."""
+TURNS = 64
+"""After so many messages the event loop's other tasks have their turn."""
 FRAME_OVERHEAD_BYTES = 64
 """What a frame takes on the wire beside its content, encrypted or not, and more."""
 ALL_UNREAD = 8
@@ -75,7 +74,8 @@ class Connection:
 class GuardedSocket:
     """A ROUTER or XPUB, not bound yet, of which only messages within `limits` are received.
 
-    `run` runs in the background as long as the socket is in use; `close` closes the socket.
+    As long as it is in use `run` runs in the background, and a thread calls `look` again and again: it must
+    not wait for an event loop that the flood keeps busy. `close` closes the socket.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class GuardedSocket:
         self._limits = limits
         self._admission = admission
         self._quiet = Quiet()
+        self._turn = 0
         self._open: dict[int, Connection] = {}
         self._ended: dict[int, Connection] = {}
         socket.setsockopt(zmq.MAXMSGSIZE, limits.max_message_bytes)
@@ -96,6 +97,11 @@ class GuardedSocket:
     async def receive(self) -> tuple[list[bytes], str]:
         """The next message's frames, and the name of the host whose key it came with; "" without keys."""
         while True:
+            self._turn += 1
+            if self._turn % TURNS == 0:
+                await asyncio.sleep(
+                    0
+                )  # with messages waiting the next line does not wait, and others never run
             frames = await self.raw.recv_multipart(copy=False)
             host = str(_property(frames[-1], "User-Id") or "") if self._admission else ""
             if self._passes(frames, host):
@@ -116,11 +122,16 @@ class GuardedSocket:
         await self.raw.send_multipart(frames, flags, copy=copy)
 
     async def run(self) -> None:
-        """Follow who comes and goes, and look at each connection every `TICK_S`, for ever."""
-        async with background(self._follow()):
-            while True:
-                await asyncio.sleep(TICK_S)
-                self._look()
+        """Follow who comes and goes, for ever."""
+        while True:
+            event = parse_monitor_message(await self._monitor.recv_multipart())
+            descriptor = int(event["value"])
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                # One that spoke before this was read is known already.
+                if descriptor not in self._open:
+                    self._meet(descriptor)
+            elif connection := self._open.pop(descriptor, None):
+                self._ended[descriptor] = connection
 
     def close(self) -> None:
         """Close the socket too."""
@@ -152,7 +163,7 @@ class GuardedSocket:
         now = time.monotonic()
         rate = self._limits.messages_per_s
         earned = (now - connection.spoke_at) * rate
-        connection.messages_left = min(connection.messages_left + earned, rate * BURST_S) - 1
+        connection.messages_left = min(connection.messages_left + earned, rate * MESSAGE_BURST_S) - 1
         connection.spoke_at = now
         return connection.messages_left >= 0
 
@@ -165,17 +176,6 @@ class GuardedSocket:
         return self._open.get(number) or self._ended.get(number) or self._meet(number)
 
     # --- connections ------------------------------------------------------------------------------
-    async def _follow(self) -> None:
-        while True:
-            event = parse_monitor_message(await self._monitor.recv_multipart())
-            descriptor = int(event["value"])
-            if event["event"] == zmq.EVENT_ACCEPTED:
-                # One that spoke before this was read is known already.
-                if descriptor not in self._open:
-                    self._meet(descriptor)
-            elif connection := self._open.pop(descriptor, None):
-                self._ended[descriptor] = connection
-
     def _meet(self, descriptor: int) -> Connection:
         """A new one; it may have ended already, and is forgotten then at the next look."""
         with _duplicate(descriptor) or nullcontext() as opened:
@@ -183,22 +183,23 @@ class GuardedSocket:
         now = time.monotonic()
         limits = self._limits
         connection = Connection(
-            descriptor, peer, limits.messages_per_s * BURST_S, limits.bytes_per_s * BURST_S, now, now
+            descriptor, peer, limits.messages_per_s * MESSAGE_BURST_S, limits.bytes_per_s * BURST_S, now, now
         )
         self._open[descriptor] = connection
         if len(self._open) > limits.max_connections:
             self._cut(connection, f"more than {limits.max_connections} connections")
         return connection
 
-    def _look(self) -> None:
-        """Ask TCP about every connection, and cut those that went too far."""
-        self.refused += sum(not connection.has_spoken for connection in self._ended.values())
-        self._ended.clear()
+    def look(self) -> None:
+        """Ask TCP about every connection, and cut those that went too far; called in a thread of its own."""
+        for descriptor, connection in list(self._ended.items()):
+            self.refused += not connection.has_spoken
+            self._ended.pop(descriptor, None)
         now = time.monotonic()
-        for connection in list(self._open.values()):
-            if not connection.is_cut:
-                self._look_at(connection, now)
-        unread = sorted(self._open.values(), key=lambda connection: connection.unread)
+        here = [connection for connection in list(self._open.values()) if not connection.is_cut]
+        for connection in here:
+            self._look_at(connection, now)
+        unread = sorted((c for c in here if not c.is_cut), key=lambda connection: connection.unread)
         if (
             unread
             and sum(connection.unread for connection in unread) > ALL_UNREAD * self._limits.unread_bytes
@@ -209,7 +210,9 @@ class GuardedSocket:
         limits = self._limits
         received = self._received(connection)
         if received is None:
-            self._ended[connection.descriptor] = self._open.pop(connection.descriptor)
+            if self._open.get(connection.descriptor) is connection:
+                del self._open[connection.descriptor]
+                self._ended[connection.descriptor] = connection
             return
         elapsed = now - connection.asked_at
         left = min(connection.bytes_left + elapsed * limits.bytes_per_s, limits.bytes_per_s * BURST_S)
@@ -244,7 +247,7 @@ class GuardedSocket:
             )
         with _duplicate(connection.descriptor) or nullcontext() as opened:
             if opened is not None and connection.peer is not None and _peer(opened) == connection.peer:
-                opened.shutdown(net.SHUT_RDWR)
+                _abort(opened)
 
 
 def _duplicate(descriptor: int) -> net.socket | None:
@@ -257,6 +260,15 @@ def _duplicate(descriptor: int) -> net.socket | None:
         if copy >= 0:
             os.close(copy)
         return None
+
+
+def _abort(opened: net.socket) -> None:
+    """End a connection with a reset, and forget what it sent and ZeroMQ has not taken yet."""
+    with suppress(OSError):  # it has ended by itself
+        opened.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack("ii", 1, 0))
+        opened.shutdown(net.SHUT_RDWR)
+        while opened.recv(1 << 24, net.MSG_TRUNC | net.MSG_DONTWAIT):
+            pass
 
 
 def _peer(opened: net.socket | None) -> Any:

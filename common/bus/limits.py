@@ -15,7 +15,9 @@ SUBSCRIPTIONS_PER_S = 20.0
 HEARTBEAT_BYTES = 256
 """What ZeroMQ says to itself per heartbeat, encrypted, and more."""
 BURST_S = 4.0
-"""A peer that was silent may send as much at once as in this time."""
+"""A peer that was silent may send as many bytes at once as in this time,"""
+MESSAGE_BURST_S = 2.0
+"""and as many messages as in this."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ def open_socket(context: zmq.asyncio.Context, kind: int, config: BusConfig) -> z
     """An unconnected socket with the bounds of `config`."""
     socket = context.socket(kind)
     socket.setsockopt(zmq.SNDHWM, config.max_queued_messages)
-    socket.setsockopt(zmq.RCVHWM, config.max_queued_messages)
+    # A full queue makes ZeroMQ stop reading, and a peer that then breaks off ends this whole process at the
+    # next heartbeat (4.3.5: "Assertion failed: !_io_error"). Credits and `Gate` bound what arrives.
+    socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, config.max_message_bytes)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
     socket.setsockopt(zmq.HANDSHAKE_IVL, int(config.handshake_s * 1000) or 1)

@@ -31,7 +31,6 @@ ANNOUNCEMENT = b"policy"
 CHUNKS_WAITING = 4
 """Times `chunks_in_flight`: what waits for an actor that does not read; later ones are lost."""
 ANNOUNCEMENTS_WAITING = 100
-SUBSCRIPTIONS_WAITING = 16
 SNAPSHOT = b"snapshot/"
 """Prefix of the topic that only one actor subscribes to; on it, it gets what was announced before it came."""
 
@@ -103,7 +102,6 @@ class TcpLearnerBus:
         # One that asks for chunks and does not read them must not fill the memory with them.
         self._weights.setsockopt(zmq.SNDHWM, CHUNKS_WAITING * config.chunks_in_flight)
         self._policy.setsockopt(zmq.SNDHWM, min(ANNOUNCEMENTS_WAITING, config.max_queued_messages))
-        self._policy.setsockopt(zmq.RCVHWM, SUBSCRIPTIONS_WAITING)
 
     async def receive(self) -> tuple[str, FromActor]:
         """As `LearnerBus.receive`."""

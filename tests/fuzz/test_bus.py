@@ -1,5 +1,6 @@
 """Whatever a peer sends: the learner lives, counts it, keeps little of it, and serves the honest actor."""
 
+import asyncio
 import os
 import socket
 import struct
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from common import codec
 from common.bus.config import BusConfig
 from common.bus.sockets import connect
+from common.bus.tcp import TcpLearnerBus
+from common.bus.tcp_actor import TcpActorBus
 from common.messages import ChunkRequest, Goodbye, Heartbeat, Hello, Ready, Submit
 from launch.keys import make
 from tests.common.records import make_trajectory
+from tests.contracts.nets import join
 from tests.fuzz.town import Town, resident_mb, town
 from tests.fuzz.zmtp import GREETING, PLAIN_PEERS, connected, frame, ready, send_until_cut
 
@@ -203,3 +207,18 @@ def test_a_flood_is_cut_off(tmp_path: Path, port: str, flood: bytes) -> None:
         assert sent < 1 << 30
         is_refused(place, refused)
         assert resident_mb() - before < 4 * MAX_GROWTH_MB
+
+
+async def test_a_peer_that_breaks_off_with_much_unread_does_not_end_the_learner() -> None:
+    """ZeroMQ 4.3.5 ends the process when a queue is full, its peer is gone and a heartbeat is due."""
+    learner = TcpLearnerBus(CONFIG.model_copy(update={"heartbeat_s": 0.05, "max_queued_messages": 10}), "r")
+    await learner.start()
+    for _ in range(3):
+        attacker = await asyncio.to_thread(connected, learner.ledger_port, b"DEALER")
+        attacker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await asyncio.to_thread(attacker.sendall, frame(b"x") * 3000)
+        attacker.close()
+    actor = TcpActorBus(learner.config, "honest")
+    await asyncio.wait_for(join(learner, actor), 20)
+    await actor.close()
+    await learner.close()

@@ -25,12 +25,16 @@ def connected(port: int, kind: bytes) -> socket.socket:
     """A connection after its handshake."""
     opened = socket.create_connection(("127.0.0.1", port), timeout=10)
     opened.sendall(GREETING + ready(kind))
+    heard = b""
+    while b"Socket-Type" not in heard:  # messages before the other side's command end the connection
+        heard += opened.recv(1000)
     return opened
 
 
 def send_until_cut(opened: socket.socket, chunk: bytes, max_bytes: int) -> int:
-    """Send `chunk` again and again; how many bytes went out before the connection broke, or `max_bytes`."""
+    """Send `chunk` again and again; how many bytes were taken before the other side took no more."""
     sent = 0
+    opened.settimeout(5)
     try:
         while sent < max_bytes:
             sent += opened.send(chunk)
