@@ -25,7 +25,7 @@ def main() -> int:
 
 
 async def _run(config: ActorRoleConfig, name: str) -> None:
-    async with hub_client(config.hub, config.actor) as hub:
+    async with hub_client(config.hub, config.actor, name) as hub:
         await play_until_stopped(config, name, TcpActorBus(config.bus, name, config.run.name), hub)
 
 

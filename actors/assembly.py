@@ -39,7 +39,11 @@ def hub_client(hub: HubConfig, actor: ActorConfig, name: str = "") -> HubClient 
     }
     if not hub.urls:
         return HubClient(f"http://{hub.host}:{hub.port}", **limits)
-    probes = {"probe_s": hub.probe_s, "max_pause_s": hub.max_pause_s, "seed": derive_seed(0, name)}
+    probes: dict[str, Any] = {
+        "probe_s": hub.probe_s,
+        "max_pause_s": hub.max_pause_s,
+        "seed": derive_seed(0, name),
+    }
     return HubFleet(hub.urls, **limits, **probes)
 
 

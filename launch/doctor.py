@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.version import __version__
+from envhub.sandbox import why_no_own_network
 from launch import machine
 
 Finding = tuple[str, str, str]
@@ -113,12 +114,25 @@ def programs() -> list[Finding]:
             "environment sciworld",
         ),
         ("Chromium", chromium or "none", "only for environments that browse"),
+        sandbox(),
         (
             "wandb key",
             "set" if has_key else "none",
             "curves go online" if has_key else "curves stay in the run folder",
         ),
     ]
+
+
+def sandbox() -> Finding:
+    """What keeps the hub's workers from harm, as it is in force here."""
+    why = why_no_own_network()
+    network = (
+        f"without a network of its own ({why})"
+        if why
+        else "and, with hub.sandbox_network = 'none', no network"
+    )
+    found = "limits, no_new_privs, no secrets, end with the hub"
+    return ("hub workers", found, f"not a prison: the hub's own user; {network}")
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

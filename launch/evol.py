@@ -94,7 +94,7 @@ async def run_in_processes(config: RunConfig, view: View) -> None:
                 await work.supervisor.finish(roles.trainer(config, "sft", arguments, name))
 
         async with (
-            background(work.supervisor.keep_running(roles.hub(config))),
+            background(*(work.supervisor.keep_running(own) for own in roles.hubs(config))),
             hub_client(config.hub, config.actor) as hub,
         ):
             await wait_for_hub(config, hub)

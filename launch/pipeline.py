@@ -85,7 +85,7 @@ async def run_in_processes(
     async with Launcher.guarded() as launcher:
         work = (work_of or ProcessWork)(config, Supervisor(launcher, config.supervision, view.say))
         async with (
-            background(view.follow(), work.supervisor.keep_running(roles.hub(config))),
+            background(view.follow(), *(work.supervisor.keep_running(hub) for hub in roles.hubs(config))),
             hub_client(config.hub, config.actor) as hub,
         ):
             with clock.measure("start"):

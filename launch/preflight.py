@@ -3,12 +3,15 @@
 Nothing is written here; a run that is refused leaves no trace.
 """
 
+import asyncio
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
+from envhub.survey import survey
 from launch import machine
 from launch.config import RunConfig
 from launch.demonstrations import demonstration_tasks
@@ -29,6 +32,7 @@ def check(config: RunConfig) -> None:
     check_folder(config)
     check_hosts(config)
     check_ports(config)
+    check_hubs(config)
     check_space(config)
 
 
@@ -149,6 +153,29 @@ def check_ports(config: RunConfig) -> None:
         if reason := machine.can_bind(host, port):
             raise PreflightError(
                 f"{name} = {port}: {host}:{port} cannot be bound ({reason.strerror}); 0 chooses a free one"
+            )
+
+
+def check_hubs(config: RunConfig) -> None:
+    """At least one hub of `hub.urls` can play what the run plays, and all that answer play the same.
+
+    Those that do not answer are named and left to join later.
+    """
+    if not config.hub.urls:
+        return
+    found = asyncio.run(survey(config.hub, config.tasks.environments))
+    missing = {url: answer for url, answer in found.items() if isinstance(answer, str)}
+    for url, reason in missing.items():
+        print(f"pronghorn: hub.urls: {url} is not there yet: {reason}", file=sys.stderr)
+    if len(missing) == len(found):
+        raise PreflightError(f"hub.urls = {list(config.hub.urls)}: none of these hubs can be used; see above")
+    for name in config.tasks.environments:
+        digests = {url: answer[name] for url, answer in found.items() if not isinstance(answer, str)}
+        if len(set(digests.values())) > 1:
+            told = ", ".join(f"{url} {digest}" for url, digest in digests.items())
+            raise PreflightError(
+                f"hub.urls: the tasks of {name!r} or the versions differ ({told}); "
+                "a task and a seed must be the same episode on all of them"
             )
 
 

@@ -63,9 +63,9 @@ def _torch_release() -> tuple[int, ...]:
     return tuple(int(part) for part in machine.version("torch").split(".")[:2] if part.isdigit())
 
 
-def hub(config: RunConfig) -> Command:
-    """The environment server of a run."""
-    return _command(config, "hub", ["-m", "envhub"])
+def hubs(config: RunConfig) -> list[Command]:
+    """The run's own environment server; none where `hub.urls` names hubs that run already."""
+    return [] if config.hub.urls else [_command(config, "hub", ["-m", "envhub"])]
 
 
 def prepare(config: RunConfig) -> Command:

@@ -102,8 +102,9 @@ def is_trained(config: RunConfig) -> bool:
 async def wait_for_hub(config: RunConfig, hub: Hub) -> None:
     """Return when the hub answers; PreflightError past `supervision.hub_start_s`."""
     if not await hub.healthy(config.supervision.hub_start_s):
+        where = ", ".join(config.hub.urls) or f"{config.hub.host}:{config.hub.port}"
+        told = "" if config.hub.urls else f" [{config.run.folder.logs / 'hub.log'}]"
         raise PreflightError(
-            f"the hub did not answer on {config.hub.host}:{config.hub.port} within "
-            f"supervision.hub_start_s = {config.supervision.hub_start_s:g} s "
-            f"[{config.run.folder.logs / 'hub.log'}]"
+            f"the hub did not answer on {where} within "
+            f"supervision.hub_start_s = {config.supervision.hub_start_s:g} s{told}"
         )
