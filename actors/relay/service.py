@@ -19,7 +19,6 @@ from common.bus.gate import Gate
 from common.bus.handshake import Handshakes
 from common.bus.limits import weights_limits
 from common.bus.policy_feed import PolicyFeed
-from common.bus.tcp import CHUNKS_WAITING
 from common.errors import ConfigurationError
 from common.run_directory import write_json
 from common.weights.store import WeightStore
@@ -62,7 +61,6 @@ async def serve(config: RelayRoleConfig, name: str, root: Path | None = None) ->
         socket = gate.socket(zmq.ROUTER, "weights", weights_limits(config.bus))
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        socket.setsockopt(zmq.SNDHWM, CHUNKS_WAITING * config.bus.chunks_in_flight)
         port = await gate.bind(socket, config.relay.port, host=config.relay.host, name="relay.port")
         feed.connect()
         service = Service(relay, name, port)
