@@ -1,4 +1,5 @@
-"""`python -m launch.hosts.prepare CONFIG.toml`: every stage before training, on the host that leads."""
+"""`python -m launch.hosts.prepare CONFIG.toml ... [--section.field=value ...]`: every stage before
+training, on the host that leads."""
 
 import asyncio
 import sys
@@ -8,6 +9,7 @@ from actors.assembly import hub_client
 from common.config import load
 from common.errors import PronghornError
 from common.log import configure_logging
+from launch.cli import split_overrides
 from launch.config import RunConfig
 from launch.pipeline import ProcessWork
 from launch.processes import Launcher
@@ -20,7 +22,8 @@ from launch.view import View
 def main() -> int:
     """Make what is missing; the exit code."""
     try:
-        config = load(RunConfig, [Path(sys.argv[1])])
+        files, overrides = split_overrides(sys.argv[1:])
+        config = load(RunConfig, [Path(file) for file in files], overrides)
         configure_logging("prepare")
         asyncio.run(_prepare(config))
     except PronghornError as error:
