@@ -39,7 +39,7 @@ class Publisher:
         began = time.monotonic()
 
         def write(weights: Iterator[tuple[str, Tensor]]) -> WeightManifest:
-            return self._store.write(version, (_as_bytes(name, tensor) for name, tensor in weights))
+            return self._store.write(version, (as_named_array(name, tensor) for name, tensor in weights))
 
         manifest = await self._trainer.gather(self._dtype, write)
         adapter = await self._trainer.run(probed_adapter)
@@ -59,7 +59,7 @@ class Publisher:
         return seconds
 
 
-def _as_bytes(name: str, tensor: Tensor) -> NamedArray:
+def as_named_array(name: str, tensor: Tensor) -> NamedArray:
     """The tensor's memory as it is; NumPy has no bfloat16, bytes do."""
     flat = tensor.contiguous().view(-1).view(uint8).numpy()
     return name, str(tensor.dtype).removeprefix("torch."), flat, tuple(tensor.shape)
