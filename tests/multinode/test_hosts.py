@@ -1,4 +1,4 @@
-"""One run over network namespaces, each a host with address, name, shared memory and run folder of its own."""
+"""One run over network namespaces, each a host with address, name, shared memory and folder of its own."""
 
 import os
 import signal
