@@ -92,6 +92,7 @@ class GuardedSocket:
         self._open: dict[int, Connection] = {}
         self._ended: dict[int, Connection] = {}
         socket.setsockopt(zmq.MAXMSGSIZE, limits.max_message_bytes)
+        socket.setsockopt(zmq.SNDHWM, limits.answers_waiting)
         self._monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
     async def receive(self) -> tuple[list[bytes], str]:

@@ -1,5 +1,6 @@
 """Why a connection to a server does not come about: ZeroMQ tries for ever and says nothing."""
 
+import math
 import time
 
 import zmq
@@ -27,7 +28,8 @@ class Handshakes:
         self._key = fingerprint(KeyRing(config.keys).own.public) if config.keys else ""
         self._broken_off = 0
         self._since = 0.0
-        self._patience_s = HOPELESS_AFTER_S
+        # Without keys a tunnel to a learner that is not there yet looks the same.
+        self._patience_s = HOPELESS_AFTER_S if config.keys else config.connect_s / 2
         self._monitor = socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED
             | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -41,16 +43,13 @@ class Handshakes:
             event = parse_monitor_message(await self._monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._broken_off = 0
-                self._patience_s = self._config.connect_s
+                self._patience_s = self._config.connect_s if self._config.keys else math.inf
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 raise PreflightError(self._not_admitted())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 raise PreflightError(f"{self._who} {self._another_protocol()}")
-            elif self._config.keys and self._is_hopeless():
-                raise PreflightError(
-                    f"{self._who} breaks off every handshake: learner.key in bus.keys = "
-                    f"{self._config.keys!r} is not its key any more, or something else listens there"
-                )
+            elif self._is_hopeless():
+                raise PreflightError(f"{self._who} {self._wrong_key()}")
 
     def _is_hopeless(self) -> bool:
         now = time.monotonic()
@@ -72,6 +71,14 @@ class Handshakes:
         return (
             f"{self._who} does not admit the key {self._key} of bus.keys = {self._config.keys!r}: "
             "it was revoked, rotated, or is not in the learner's admitted/"
+        )
+
+    def _wrong_key(self) -> str:
+        if not self._config.keys:
+            return f"breaks off every handshake: it {self._another_protocol()}"
+        return (
+            f"breaks off every handshake: learner.key in bus.keys = {self._config.keys!r} is not its key any "
+            "more, or something else listens there"
         )
 
     def _another_protocol(self) -> str:

@@ -12,6 +12,9 @@ REQUESTS_UNREAD_BYTES = 1 << 20
 REQUEST_BYTES_PER_S = 1 << 20
 SUBSCRIPTIONS_PER_S = 20.0
 """Each brings one announcement to who asks; an actor makes two when it connects."""
+CHUNKS_WAITING = 4
+"""Times `chunks_in_flight`: one that asks for chunks and does not read them must not fill the memory."""
+ANNOUNCEMENTS_WAITING = 100
 HEARTBEAT_BYTES = 256
 """What ZeroMQ says to itself per heartbeat, encrypted, and more."""
 BURST_S = 4.0
@@ -32,6 +35,8 @@ class Limits:
     bytes_per_s: float
     idle_bytes_per_s: float
     """What heartbeats take, and more."""
+    answers_waiting: int
+    """For one that does not read them; later ones are lost."""
     unread_bytes: float
     """Sent and not read yet, or part of a message that never ends; all connections together may have 8 times
     as much."""
@@ -46,6 +51,7 @@ def ledger_limits(config: BusConfig) -> Limits:
         messages_per_s=config.max_messages_per_s,
         bytes_per_s=config.max_bytes_per_s,
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        answers_waiting=config.max_queued_messages,
         unread_bytes=2.0 * config.max_message_bytes,
     )
 
@@ -59,6 +65,7 @@ def weights_limits(config: BusConfig) -> Limits:
         messages_per_s=config.max_messages_per_s,
         bytes_per_s=max(REQUEST_BYTES_PER_S, config.max_messages_per_s * 256),
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        answers_waiting=CHUNKS_WAITING * config.chunks_in_flight,
         unread_bytes=REQUESTS_UNREAD_BYTES,
     )
 
@@ -72,5 +79,6 @@ def policy_limits(config: BusConfig) -> Limits:
         messages_per_s=SUBSCRIPTIONS_PER_S,
         bytes_per_s=REQUEST_BYTES_PER_S / BURST_S,
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
+        answers_waiting=min(ANNOUNCEMENTS_WAITING, config.max_queued_messages),
         unread_bytes=REQUESTS_UNREAD_BYTES,
     )

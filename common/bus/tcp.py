@@ -28,9 +28,6 @@ from common.weights.source import WeightSource
 
 ANNOUNCEMENT = b"policy"
 """Topic of what is announced to everyone."""
-CHUNKS_WAITING = 4
-"""Times `chunks_in_flight`: what waits for an actor that does not read; later ones are lost."""
-ANNOUNCEMENTS_WAITING = 100
 SNAPSHOT = b"snapshot/"
 """Prefix of the topic that only one actor subscribes to; on it, it gets what was announced before it came."""
 
@@ -99,9 +96,6 @@ class TcpLearnerBus:
             # An actor that reconnects before its old connection is known to be dead keeps its identity.
             router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._policy.setsockopt(zmq.XPUB_VERBOSE, 1)
-        # One that asks for chunks and does not read them must not fill the memory with them.
-        self._weights.setsockopt(zmq.SNDHWM, CHUNKS_WAITING * config.chunks_in_flight)
-        self._policy.setsockopt(zmq.SNDHWM, min(ANNOUNCEMENTS_WAITING, config.max_queued_messages))
 
     async def receive(self) -> tuple[str, FromActor]:
         """As `LearnerBus.receive`."""

@@ -72,8 +72,9 @@ async def test_hosts_with_keys_talk_and_others_are_told_why_not(keys: Path, tmp_
             ("", "asks for keys"),
             (stranger, r"learner\.key in bus\.keys = .* is not its key"),
         ):
+            late = TcpActorBus(of(learner.config.model_copy(update={"connect_s": 3}), folder), "b")
             with pytest.raises(PreflightError, match=reason):
-                await TcpActorBus(of(learner.config, folder), "b").start()
+                await late.start()
         shutil.copy(keys / "learner" / "learner.key", stranger / "learner.key")
         with pytest.raises(PreflightError, match=r"does not admit the key ....-....-....-.... of bus\.keys"):
             await TcpActorBus(of(learner.config, stranger), "b").start()
