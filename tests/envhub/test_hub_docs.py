@@ -113,7 +113,7 @@ async def first_turn(http: aiohttp.ClientSession, action_format: str, body: dict
 
 
 def test_every_command_starts_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (settings,) = blocks("toml")
+    settings, _ = blocks("toml")
     (tmp_path / "hub.toml").write_text(settings)
     monkeypatch.chdir(tmp_path)
     commands = [line for body in blocks("") for line in body.splitlines() if line.startswith("pronghorn hub")]
@@ -132,7 +132,8 @@ def test_every_command_starts_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_file_of_settings_tells_the_defaults() -> None:
-    (settings,) = blocks("toml")
+    settings, several = blocks("toml")
+    assert len(HubConfig(**tomllib.loads(several)["hub"]).urls) == 2
     hub = tomllib.loads(settings)["hub"]
     for name in ("num_workers", "session_ttl_s", "max_sessions"):
         assert hub[name] == HubConfig.model_fields[name].default
