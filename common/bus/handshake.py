@@ -78,7 +78,7 @@ class Handshakes:
             return f"breaks off every handshake: it {self._another_protocol()}"
         return (
             f"breaks off every handshake: learner.key in bus.keys = {self._config.keys!r} is not its key any "
-            "more, or something else listens there"
+            "more, it has no keys, or something else listens there"
         )
 
     def _another_protocol(self) -> str:

@@ -85,7 +85,7 @@ async def test_hosts_with_keys_talk_and_others_are_told_why_not(keys: Path, tmp_
 
 async def test_an_actor_with_keys_does_not_talk_to_a_learner_without(keys: Path) -> None:
     async with learner_with("") as learner:
-        with pytest.raises(PreflightError, match="has no keys, or something else listens there"):
+        with pytest.raises(PreflightError, match=r"has no keys, or something else listens there"):
             await TcpActorBus(of(learner.config, keys / "hosts" / "one"), "a").start()
 
 
