@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 import tomli_w
@@ -73,7 +73,7 @@ class Coordinator:
             async with background(self._view.follow()) as begin_connection:
                 for host in self._placement.hosts:
                     await self._add(host, begin_connection)
-                self._refuse([text and f"{text}" for text in [await m.first for m in self._members.values()]])
+                self._refuse([await member.first for member in self._members.values()])
                 await self._begin()
                 if await self._is_trained():
                     return
@@ -189,6 +189,9 @@ class Coordinator:
         """Its own configuration and its own keys; the learner's too where it leads."""
         await self._has_begun.wait()
         name = member.host.name
+        if (name, "relay") not in self._network.ports and "relay" in member.host.roles:
+            await self._hold_ports(member, link)  # it joined while the run went on
+            await link.request("unlisten")
         file = self._folder / "hosts" / f"{name}.toml"
         config = self._host_config(member.host)
         file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
@@ -256,10 +259,18 @@ class Coordinator:
         """Take in a host while the run goes on."""
         self._placement = Placement((*self._placement.hosts, host))
         await asyncio.to_thread(self._make_keys)
-        member = await self._add(host, begin)
-        if reason := await member.first:
-            self._view.say(f"{host.name} wants to join and does not answer: {reason}")
-        self._populate(member, levels)
+        for member in self._members.values():
+            with suppress(HostLost):
+                if member.link:
+                    # Who serves the new one must admit its key; who is away gets it on the way back.
+                    await self._deliver(member, member.link)
+        joined = await self._add(host, begin)
+
+        async def populate() -> None:
+            await joined.connected()
+            self._populate(joined, levels)
+
+        begin(populate())
 
     async def _complete(self, lead: Link) -> None:
         """The run's summary, here and on the leading host."""
