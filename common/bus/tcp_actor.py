@@ -1,7 +1,7 @@
 """An actor's end of the bus over TCP.
 
 ledger    DEALER   read by `receive`, which is the caller's loop
-policy    SUB      read by `_follow`, in the background between `start` and `close`: keeps the newest
+policy    SUB      a PolicyFeed, followed in the background between `start` and `close`
 weights   DEALER   one per fetch
 """
 
@@ -20,10 +20,9 @@ from common.bus.chunks import ChunkFetch, request_of
 from common.bus.config import BusConfig
 from common.bus.greeting import Greeting
 from common.bus.handshake import Handshakes
-from common.bus.newest import Newest
+from common.bus.policy_feed import PolicyFeed
 from common.bus.sizes import check_size
 from common.bus.sockets import connect, open_socket
-from common.bus.tcp import ANNOUNCEMENT, SNAPSHOT
 from common.errors import PreflightError, ProtocolError
 from common.messages import (
     FromActor,
@@ -47,19 +46,24 @@ class TcpActorBus:
     """
 
     def __init__(self, config: BusConfig, actor: str, run: str = "") -> None:
-        self.refused = 0
+        self._refused = 0
         self._config = config
         self._hello = Hello(actor=actor, run=run)
         self._who = f"actor {actor!r}: the learner at {config.host}:{config.ledger_port}"
         self._identity = secrets.token_hex(16).encode()
-        self._newest: Newest[PolicyAnnouncement] = Newest()
+        self._feed: PolicyFeed | None = None
         self._stack = AsyncExitStack()
         self._greeting = Greeting(config.heartbeat_s)
         self._owes_goodbye = False
 
+    @property
+    def refused(self) -> int:
+        """As `ActorBus.refused`."""
+        return self._refused + (self._feed.refused if self._feed else 0)
+
     async def start(self) -> Welcome:
         """As `ActorBus.start`."""
-        self._open_sockets()
+        self._feed = feed = self._open_sockets()
         self._stack.push_async_callback(self._close_sockets)
         try:
             connect(self._ledger, self._config, self._config.ledger_port)
@@ -69,24 +73,21 @@ class TcpActorBus:
                 reason = getattr(answer, "reason", answer)
                 raise ProtocolError(f"the learner refused {self._hello.actor!r}: {reason}")
             self._owes_goodbye = True
-            # Subscriptions arrive in this order: no announcement falls between the snapshot and the stream.
-            self._policy.subscribe(ANNOUNCEMENT)
-            self._policy.subscribe(SNAPSHOT + self._identity)
-            connect(self._policy, self._config, self._config.policy_port)
-            await self._stack.enter_async_context(background(self._follow()))
+            feed.connect()
+            await self._stack.enter_async_context(background(feed.follow()))
         except BaseException:
             await self._stack.aclose()
             raise
         return answer
 
-    def _open_sockets(self) -> None:
+    def _open_sockets(self) -> PolicyFeed:
         self._context = zmq.asyncio.Context()
         self._ledger = open_socket(self._context, zmq.DEALER, self._config)
         self._ledger.setsockopt(zmq.ROUTING_ID, self._identity)
         # Queue nothing for a learner that is away: it could only refuse what it finds there.
         self._ledger.setsockopt(zmq.IMMEDIATE, 1)
         self._handshakes = Handshakes(self._ledger, self._config, self._who)
-        self._policy = open_socket(self._context, zmq.SUB, self._config)
+        return PolicyFeed(self._context, self._config)
 
     async def _greet(self) -> FromLearner:
         """Say Hello until it is answered: what is said to nobody, or torn on the way, is lost."""
@@ -128,19 +129,11 @@ class TcpActorBus:
 
     async def next_policy(self) -> PolicyAnnouncement:
         """As `ActorBus.next_policy`."""
-        return await self._newest.take()
-
-    async def _follow(self) -> None:
-        """Keep the newest announcement, for ever."""
-        while True:
-            _, *frames = await self._policy.recv_multipart()
-            try:
-                self._newest.put(codec.decode(frames, PolicyAnnouncement))
-            except ProtocolError as error:
-                self._drop("policy", error)
+        assert self._feed is not None  # after `start`
+        return await self._feed.next()
 
     def _drop(self, channel: str, error: ProtocolError) -> None:
-        self.refused += 1
+        self._refused += 1
         log.warning("dropped a malformed message channel=%s reason=%s", channel, error)
 
     async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
@@ -160,6 +153,7 @@ class TcpActorBus:
 
     async def _close_sockets(self) -> None:
         self._handshakes.close()
-        for socket in (self._ledger, self._policy):
-            socket.close()
+        self._ledger.close()
+        if self._feed is not None:
+            self._feed.close()
         await asyncio.to_thread(self._context.term)
