@@ -80,6 +80,10 @@ class Actor:
         """By group, member and attempt: a lease that was given up may come back while it is still played."""
         self._unacknowledged: dict[Member, _Kept] = {}
         self._withheld = 0
+        self._asked = 0
+        """Leases asked for since the last first Ready."""
+        self._count = asyncio.Lock()
+        """Held while a Ready or a Heartbeat leaves: a Heartbeat counts the Readies that left before it."""
         self._is_first = True
         self._has_room = asyncio.Event()
         self._is_welcome = asyncio.Event()
@@ -205,32 +209,37 @@ class Actor:
         while True:
             await self._has_room.wait()
             self._has_room.clear()
-            credits = self._withheld if self._outbox.has_room else 0
-            if credits or self._is_first:
-                message = Ready(credits=credits, is_first=self._is_first)
-                self._withheld, self._is_first = self._withheld - credits, False
-                await self._bus.send(message)
+            async with self._count:
+                credits = self._withheld if self._outbox.has_room else 0
+                if credits or self._is_first:
+                    message = Ready(credits=credits, is_first=self._is_first)
+                    self._asked = credits if self._is_first else self._asked + credits
+                    self._withheld, self._is_first = self._withheld - credits, False
+                    await self._bus.send(message)
 
     async def _heartbeats(self) -> None:
         """Endless: say that we are alive, and what the engine does."""
         while True:
-            load = self._table.engine.load()
-            await self._bus.send(
-                Heartbeat(
-                    policy_version=self._table.engine.policy_version,
-                    num_sessions=len(self._playing),
-                    num_running=load.num_running,
-                    num_waiting=load.num_waiting,
-                    generated_tokens=load.generated_tokens,
-                    generation_s=load.generation_s,
-                    paused_s=load.paused_s,
-                    weight_sync_s=self._sync.last_seconds,
-                    first_token_s=self._sync.last_first_token_s,
-                    unacknowledged=len(self._unacknowledged),
-                    held=tuple(self._held()),
-                )
-            )
+            async with self._count:
+                await self._bus.send(self._heartbeat())
             await asyncio.sleep(self._bus_config.heartbeat_s)
+
+    def _heartbeat(self) -> Heartbeat:
+        load = self._table.engine.load()
+        return Heartbeat(
+            policy_version=self._table.engine.policy_version,
+            num_sessions=len(self._playing),
+            num_running=load.num_running,
+            num_waiting=load.num_waiting,
+            generated_tokens=load.generated_tokens,
+            generation_s=load.generation_s,
+            paused_s=load.paused_s,
+            weight_sync_s=self._sync.last_seconds,
+            first_token_s=self._sync.last_first_token_s,
+            unacknowledged=len(self._unacknowledged),
+            asked=self._asked,
+            held=tuple(self._held()),
+        )
 
     def _held(self) -> set[tuple[int, int]]:
         """Group and member of what is played or not acknowledged yet."""

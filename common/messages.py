@@ -113,6 +113,8 @@ class Heartbeat(Record):
     """Seconds from the last announcement's publication to an engine that samples with it."""
     unacknowledged: int = Field(default=0, ge=0)
     """Trajectories submitted and not yet acknowledged."""
+    asked: int | None = Field(default=None, ge=0)
+    """All leases asked for since the last Ready with `is_first`, that one included; None: not told."""
     held: tuple[tuple[int, int], ...] = Field(default=(), fail_fast=True)
     """(group, member) of every lease in play or submitted and not yet acknowledged."""
 

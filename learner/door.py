@@ -92,6 +92,8 @@ class Door:
                 await self._send(await dispatcher.fault(actor, message.identity))
             case Heartbeat():
                 self.heartbeats[actor] = message
+                if message.asked is not None:
+                    dispatcher.book.restate(actor, message.asked, self._config.actor_timeout_s)
                 await dispatcher.reconcile(actor, message.held, self._config.actor_timeout_s)
             case Goodbye():
                 await dispatcher.leave(actor, "left")

@@ -20,6 +20,9 @@ class _Peer:
     credits: int = 0
     has_begun: bool = False
     """It has said how many episodes it can play since it joined."""
+    asked: int = 0
+    """Credits that have arrived since it began."""
+    joined_at: float = 0.0
     last_heard: float = 0.0
     leases: dict[tuple[int, int], Lease] = field(default_factory=dict)
 
@@ -56,7 +59,7 @@ class LeaseBook:
     def join(self, actor: str) -> list[Lease]:
         """An actor said hello. It has no credits; leases of a former life come back and are returned."""
         lost = self.leave(actor)
-        self._peers[actor] = _Peer(last_heard=self._clock())
+        self._peers[actor] = _Peer(joined_at=self._clock(), last_heard=self._clock())
         return lost
 
     def leave(self, actor: str) -> list[Lease]:
@@ -85,9 +88,23 @@ class LeaseBook:
         """
         peer = self._peers[actor]
         if is_first:
-            peer.credits, peer.has_begun = credits, True
+            peer.credits, peer.asked, peer.has_begun = credits, credits, True
         elif peer.has_begun:
             peer.credits += credits
+            peer.asked += credits
+
+    def restate(self, actor: str, asked: int, grace_s: float) -> None:
+        """The actor has asked for so many leases since it began: what was lost or repeated is made good.
+
+        One that joined less than `grace_s` ago and has not begun may speak of its former life.
+        """
+        peer = self._peers.get(actor)
+        if peer is None:
+            return  # given up while its heartbeat was being read
+        if not peer.has_begun and self._clock() - peer.joined_at <= grace_s:
+            return
+        peer.credits = max(0, peer.credits + asked - peer.asked)
+        peer.asked, peer.has_begun = asked, True
 
     def offer(self, group: OpenGroup, sampling: Sampling, min_version: int, *, urgent: bool = False) -> None:
         """Make the unplayed members of a group available; `urgent` ones go before all others."""
