@@ -49,7 +49,7 @@ class View:
         """Show one line about something unusual."""
         self._notice = line
         if not self._is_live:
-            self._console.print(f"pronghorn: {line}", highlight=False, soft_wrap=True)
+            self._console.print(f"pronghorn: {line}", highlight=False, soft_wrap=True, markup=False)
 
     async def follow(self) -> None:
         """Endless: refresh the panel, or print a line for each new step; one last time when cancelled."""
