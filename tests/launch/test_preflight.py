@@ -49,7 +49,8 @@ def test_an_occupied_port_is_named(tmp_path: Path) -> None:
 def test_a_host_that_cannot_be_listened_on_is_named_even_when_every_port_is_open(
     tmp_path: Path, section: str, host: str
 ) -> None:
-    config = run_config(tmp_path / "runs", **{section: {"host": host}})
+    keys = {"bus": {"host": host, "keys": "keys"}}
+    config = run_config(tmp_path / "runs", **(keys if section == "bus" else {section: {"host": host}}))
     with pytest.raises(
         PreflightError, match=rf"{section}\.host = '{re.escape(host)}': cannot be bound \(\w.*\)"
     ):
