@@ -81,7 +81,10 @@ async def opened(
         await bus.start()
         trainer = TrainerThread(lambda: open_trainer(folder.policy_zero, config.learner, config.model))
         trainer = await stack.enter_async_context(trainer)
-        yield await _assemble(config, bus, store, trainer, metrics, dispatcher)
+        parts = await _assemble(config, bus, store, trainer, metrics, dispatcher)
+        stack.callback(parts.ledger.close)
+        stack.callback(parts.dispatcher.close)
+        yield Learner(config, parts, version=parts.dispatcher.version)
 
 
 async def _assemble(
@@ -91,8 +94,8 @@ async def _assemble(
     trainer: TrainerThread,
     metrics: MetricsWriter,
     make_dispatcher: type[Dispatcher],
-) -> Learner:
-    """A learner that continues where the run's newest whole checkpoint is, or begins at version 0.
+) -> Parts:
+    """The parts of a learner that continues from the run's newest whole checkpoint, or begins at version 0.
 
     What was consumed after that checkpoint is given back to the queue: it is trained on once in the history
     that counts.
@@ -120,7 +123,7 @@ async def _assemble(
         horizon=horizon_at(config.horizon, version + 1, evidence(ledger)),
         version=version,
     )
-    parts = Parts(
+    return Parts(
         bus=bus,
         trainer=trainer,
         ledger=ledger,
@@ -131,7 +134,6 @@ async def _assemble(
         checkpoints=checkpoints,
         heldout=tasks.heldout,
     )
-    return Learner(config, parts, version=version)
 
 
 def task_source(tasks: Tasks, config: LearnerRoleConfig, ledger: Ledger) -> TaskSource:

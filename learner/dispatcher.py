@@ -228,11 +228,11 @@ class Dispatcher:
         while not self.is_stopping:
             async with self._lock:
                 self._changed.clear()
-                for group in self._groups.too_stale(self.version, self._config.staleness):
+                staleness, number = self._config.staleness, self._config.groups_per_step
+                for group in self._groups.too_stale(self.version, staleness, number):
                     await self._drop(group, "stale")
-                ready = self._groups.ready(self._config.staleness)
-                if len(ready) >= self._config.groups_per_step:
-                    return list(ready[: self._config.groups_per_step])
+                if len(ready := self._groups.ready(self.version, staleness)) >= number:
+                    return list(ready[:number])
             await self._changed.wait()
         return []
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from common.trajectory import Group
 from learner.config import StalenessConfig
 from learner.ledger_records import OpenGroup
-from learner.staleness import is_too_stale
+from learner.staleness import is_too_stale, newest_version
 
 
 class Outstanding:
@@ -29,11 +29,20 @@ class Outstanding:
         for table in (self.open, self.complete, self.evaluating):
             table.pop(group, None)
 
-    def too_stale(self, version: int, staleness: StalenessConfig) -> list[int]:
-        """Complete groups that must be dropped instead of being trained on at `version`."""
-        return [i for i, group in self.complete.items() if is_too_stale(group, version, staleness)]
+    def too_stale(self, version: int, staleness: StalenessConfig, num_needed: int) -> list[int]:
+        """Complete groups that must be dropped instead of being trained on at `version`.
 
-    def ready(self, staleness: StalenessConfig) -> Sequence[Group]:
-        """Complete groups, oldest first; under `wait` only those that no open group precedes."""
-        is_waiting = staleness.mode == "wait" and self.open
-        return [self.complete[i] for i in sorted(self.complete) if not is_waiting or i < min(self.open)]
+        Back at a checkpoint there are groups of versions that the learner has yet to reach again. They wait
+        for that, unless fewer than `num_needed` others would be left to get there with.
+        """
+        ahead = {i for i, group in self.complete.items() if newest_version(group) > version}
+        num_later = sum(group.granted_version > version for group in self.open.values())
+        kept = ahead if self.num_training - len(ahead) - num_later >= num_needed else set[int]()
+        stale = [i for i, group in self.complete.items() if is_too_stale(group, version, staleness)]
+        return [i for i in stale if i not in kept]
+
+    def ready(self, version: int, staleness: StalenessConfig) -> Sequence[Group]:
+        """Complete groups to train on at `version`, oldest first; under `wait` what no open one precedes."""
+        first = min(self.open, default=None) if staleness.mode == "wait" else None
+        known = [self.complete[i] for i in sorted(self.complete) if first is None or i < first]
+        return [group for group in known if not is_too_stale(group, version, staleness)]

@@ -1,12 +1,14 @@
 """Where the learner's time goes: what a step's seconds hold, and what they leave out."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from common.aio import background
 from common.bus.config import BusConfig
 from common.bus.memory import MemoryLearnerBus, MemoryWire
 from common.messages import Sampling
@@ -57,15 +59,16 @@ class TimedParts:
         values: dict[str, Any] = dict.fromkeys(StepStatistics.__dataclass_fields__, 0)
         return StepStatistics(**values | {"step": step, "duration_s": self.training_s, "critic": {}})
 
-    async def state(self) -> None:
+    def begin_checkpoint(self, *_: object) -> Future[Path]:
+        """Copied in `checkpoint_s`, written at once."""
         self.clock.now += self.checkpoint_s
+        written: Future[Path] = Future()
+        written.set_result(Path("written"))
+        return written
 
     async def publish(self, version: int, horizon: int, *, finished_at: float) -> float:
         self.clock.now += self.publishing_s
         return self.publishing_s
-
-    def save(self, *_: object) -> None:
-        """A checkpoint is all in `state`."""
 
     def write(self, values: dict[str, float], step: int) -> None:
         self.clock.now += self.writing_s
@@ -126,8 +129,9 @@ async def scene(tmp_path: Path):
 
 async def test_a_step_takes_its_metrics_and_its_checkpoint_too(scene: Scene):
     scene.parts.writing_s, scene.parts.checkpoint_s = 7.0, 11.0
-    await scene.learner._step(1)
-    await scene.learner._step(2)
+    async with background(scene.learner._keeper.serve()):
+        await scene.learner._step(1)
+        await scene.learner._step(2)
     first, second = scene.parts.rows[1], scene.parts.rows[2]
     assert first["time/step_s"] == 3 + 2
     assert second["time/step_s"] == 3 + 2 + 7 + 11
@@ -138,11 +142,12 @@ async def test_a_step_takes_its_metrics_and_its_checkpoint_too(scene: Scene):
 
 async def test_an_evaluation_between_steps_is_no_part_of_a_step(scene: Scene):
     scene.parts.checkpoint_s = 11.0
-    await scene.learner._step(1)
-    complete(scene.ledger, "step 1")
-    scene.parts.writing_s = 1000.0
-    assert await scene.learner._evaluate("step 1")
-    scene.parts.writing_s = 0.0
-    await scene.learner._step(2)
+    async with background(scene.learner._keeper.serve()):
+        await scene.learner._step(1)
+        complete(scene.ledger, "step 1")
+        scene.parts.writing_s = 1000.0
+        assert await scene.learner._evaluate("step 1")
+        scene.parts.writing_s = 0.0
+        await scene.learner._step(2)
     assert scene.parts.rows[1]["heldout/success"] == 0
     assert scene.parts.rows[2]["time/step_s"] == 3 + 2 + 11

@@ -1,0 +1,176 @@
+"""A run that is killed again and again ends bit for bit as the one that nobody disturbed; and is replayed."""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+
+from common.config import validate
+from common.errors import LedgerError
+from common.run_directory import RunDirectory
+from launch.cli import parser
+from launch.replay import is_identical, main, steps_of, told
+from learner.checkpoint import load_checkpoint
+from learner.conditions import found
+from learner.ledger_reader import LedgerReader, RecordedStep
+from learner.ranks import Ranks, open_trainer
+from learner.replay import MEASURED_TIMES, ReplayConfig, StepReport, compared, replay
+from learner.statistics import StepStatistics
+from tests.dying_run import STEPS, Moment, config_in, play
+
+DEATHS: list[tuple[Moment, int]] = [
+    ("before consuming", 3),
+    ("after consuming", 3),
+    ("while writing", 4),
+    ("after writing", 4),
+]
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Any:
+    """Processes that have imported everything and share nothing with this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.dying_run", "learner.assembly", "actors.assembly", "transformers"])
+    return context
+
+
+def ended(fresh: Any, directory: Path, moment: Moment = "", step: int = 0) -> int:
+    process = fresh.Process(target=play, args=(directory, moment, step))
+    process.start()
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+        pytest.fail(f"the run that was to die {moment} step {step} does not end")
+    return int(process.exitcode)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(fresh: Any, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    directory = tmp_path_factory.mktemp("undisturbed")
+    assert ended(fresh, directory) == 0
+    return config_in(directory).run.folder
+
+
+def test_a_run_that_is_killed_at_any_moment_ends_as_if_nothing_had_happened(
+    fresh: Any, undisturbed: RunDirectory, tmp_path: Path
+) -> None:
+    """Parameters, optimizer, schedule, data order, horizon, statistics; each resumes from what is whole."""
+    for moment, step in DEATHS:
+        assert ended(fresh, tmp_path, moment, step) == -signal.SIGKILL, moment
+    assert ended(fresh, tmp_path) == 0
+    disturbed = config_in(tmp_path).run.folder
+    assert history(disturbed) == history(undisturbed)
+    name = "model.safetensors"
+    assert (disturbed.final_model / name).read_bytes() == (undisturbed.final_model / name).read_bytes()
+    ours, theirs = (
+        load_checkpoint(run.checkpoints / f"step-{STEPS:06d}") for run in (disturbed, undisturbed)
+    )
+    assert all(bool((tensor == theirs.optimizer[key]).all()) for key, tensor in ours.optimizer.items())
+    starts = [
+        json.loads(line)["version"] for line in (disturbed.path / "learners.jsonl").read_text().splitlines()
+    ]
+    assert starts[0] == 0
+    assert starts[-1] == 4
+    assert len(starts) == len(DEATHS) + 1
+    assert not list(disturbed.checkpoints.glob(".draft-*"))
+
+
+def history(run: RunDirectory) -> list[tuple[int, tuple[int, ...], dict[str, float]]]:
+    with LedgerReader(run.ledger, is_frozen=True) as ledger:
+        return [(s.step, s.groups, _lasting(s.values)) for s in ledger.steps()]
+
+
+def _lasting(values: dict[str, float]) -> dict[str, float]:
+    """Of the horizon and of the optimizer step; not of the clock, nor of what arrived since a start."""
+    names = {f"train/{field.name}" for field in fields(StepStatistics)} - MEASURED_TIMES
+    return {name: value for name, value in values.items() if name in names or name == "horizon/current"}
+
+
+@pytest.fixture
+def ranks(undisturbed: RunDirectory) -> Iterator[Ranks]:
+    config = replay_config(undisturbed)
+    opened = Ranks(open_trainer(undisturbed.policy_zero, config.learner, config.model))
+    try:
+        yield opened
+    finally:
+        opened.stop()
+    assert not dist.is_initialized()
+
+
+def replay_config(run: RunDirectory, first: int = 1, last: int = 0) -> ReplayConfig:
+    dumped = config_in(run.path.parent).model_dump()
+    return validate(ReplayConfig, dumped | {"replay": {"first": first, "last": last, "report": "nowhere"}})
+
+
+@pytest.mark.parametrize(("first", "begun"), [(1, "policy zero"), (3, "step-000002"), (5, "step-000004")])
+def test_recorded_steps_are_reached_bit_for_bit_and_the_run_is_not_touched(
+    undisturbed: RunDirectory, ranks: Ranks, first: int, begun: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
+    config, reports = replay_config(undisturbed, first), list[StepReport]()
+    report = replay(config, ranks, found(config.learner, ranks.device), reports.append)
+    assert [row.step for row in reports] == list(range(first, STEPS + 1))
+    assert all(not row.differences and row.num_compared > 15 for row in reports)
+    assert report["began_with"] == begun
+    assert report["is_known_under_which_conditions"]
+    assert is_identical(report)
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
+    losses = {row[2]["train/loss"] for row in history(undisturbed)}
+    assert len(losses) == STEPS
+
+
+def test_steps_that_were_not_recorded_are_named(undisturbed: RunDirectory, ranks: Ranks) -> None:
+    config = replay_config(undisturbed, 4, 99)
+    with pytest.raises(LedgerError, match="steps 4:99 asked for, recorded are 1:5"):
+        replay(config, ranks, found(config.learner, ranks.device), print)
+
+
+def test_one_bit_is_a_difference_and_a_measured_time_is_none() -> None:
+    values = {"train/loss": 0.1, "train/grad_norm": float("nan"), "train/duration_s": 1.0}
+    step = RecordedStep(1, (0,), values)
+    same = compared(step, values | {"train/duration_s": 2.0})
+    assert (same.num_compared, same.differences) == (2, ())
+    (difference,) = compared(step, values | {"train/loss": 0.1 + 2**-56}).differences
+    assert difference.name == "train/loss"
+    assert 0 < difference.relative < 1e-15
+
+
+def test_the_first_difference_is_told_with_both_values_and_what_may_explain_it() -> None:
+    difference = {"name": "train/loss", "recorded": 0.5, "replayed": 0.25}
+    report = {
+        "began_with": "policy zero",
+        "is_known_under_which_conditions": True,
+        "conditions": {"device": "cpu"},
+        "differing_conditions": ["threads: 1 then, 2 now"],
+        "largest_relative_difference": 0.5,
+        "steps": [
+            {"step": 1, "num_compared": 20, "differences": []},
+            {"step": 2, "num_compared": 20, "differences": [difference]},
+        ],
+    }
+    assert not is_identical(report)
+    said = "\n".join(told(report))
+    assert "1 of 2 steps identical in all of 20 statistics" in said
+    assert "step 2, train/loss: 0.5 recorded, 0.25 replayed; largest relative difference 0.5" in said
+    assert "not as it was: threads: 1 then, 2 now" in said
+
+
+def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
+    assert [steps_of(text) for text in ("", "3", "3:", ":4", "3:4")] == [
+        (1, 0),
+        (3, 3),
+        (3, 0),
+        (1, 4),
+        (3, 4),
+    ]
+    for wrong in ("0", "4:3", "a:b", "-1"):
+        with pytest.raises(ValueError, match="--steps="):
+            steps_of(wrong)
+    with pytest.raises(ValueError, match="not a run"):
+        main(parser().parse_args(["replay", str(tmp_path)]), [])
