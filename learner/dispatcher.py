@@ -26,9 +26,9 @@ from learner.ledger import Ledger
 from learner.ledger_records import COUNTED, LeaseEnd
 from learner.ledger_thread import LedgerThread
 from learner.outstanding import Outstanding
-from learner.staleness import max_outstanding, min_version
 from learner.tally import Tally
 from learner.task_order import TaskSource
+from learner.training_queue import TrainingQueue
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ MAX_ATTEMPTS = 20
 class Dispatcher:
     """Which group is played next, by whom, and which groups the next step trains on.
 
-    `version` and `horizon` are set by the learner after every step; groups are stamped with them when opened.
+    `consumed` sets `version` and `horizon` after every step; groups are stamped with them when opened.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Dispatcher:
         self._config = config
         self._ledger = ledger
         self._tasks = tasks
-        self._sampling = sampling
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self._call = LedgerThread()
         self._groups = Outstanding()
         self._evaluations = EvaluationQueue(book, ledger, self._call, self._groups)
+        self._training = TrainingQueue(config, book, ledger, self._call, self._groups, tasks, sampling)
 
     # --- start and end -----------------------------------------------------------------------
 
@@ -82,10 +82,7 @@ class Dispatcher:
             await self._call(self._ledger.end_all_leases, "restarted")
             for known in await self._call(self._ledger.groups_in, "complete", "training"):
                 await self._completed(known.id)
-            for known in await self._call(self._ledger.groups_in, "open", "training"):
-                self._groups.open[known.id] = known
-                version = max(self.version, known.granted_version)  # back at a checkpoint it may be later
-                self.book.offer(known, self._sampling, min_version(self._config.staleness, version))
+            await self._training.restore(self.version)
             # Not offered before the evaluation is opened again; but actors may still hold their episodes.
             for known in await self._call(self._ledger.groups_in, "open", "evaluation"):
                 self._groups.evaluating[known.id] = known.label
@@ -191,32 +188,12 @@ class Dispatcher:
         async with self._lock:
             self._evaluations.offer(is_training=self.is_training)
             if self.is_training:
-                await self._open_groups()
+                await self._training.open(horizon=self.horizon, version=self.version)
             assigned = self.book.assign()
             rows = [(x.identity.group, x.identity.member, x.identity.attempt, actor) for actor, x in assigned]
             if rows:
                 await self._call(self._ledger.record_grants, rows)
             return [(actor, Grant(lease=lease)) for actor, lease in assigned]
-
-    async def _open_groups(self) -> None:
-        size = self._config.group_size
-        capacity = max_outstanding(self._config.staleness, self._config.groups_per_step)
-        wanted = -(-max(0, self.book.num_credits - self.book.num_pending) // size)
-        if (number := min(capacity - self._groups.num_training, wanted)) <= 0:
-            return
-        cursor = await self._call(self._ledger.num_groups)
-        opened = await self._call(
-            self._ledger.open_groups,
-            await self._call(self._tasks.take, cursor, number, self.version),
-            purpose="training",
-            label="",
-            horizon=self.horizon,
-            size=size,
-            version=self.version,
-        )
-        for group in opened:
-            self._groups.open[group.id] = group
-            self.book.offer(group, self._sampling, min_version(self._config.staleness, self.version))
 
     # --- consuming ---------------------------------------------------------------------------
 
@@ -237,9 +214,18 @@ class Dispatcher:
         return []
 
     async def consumed(
-        self, step: int, groups: Sequence[Group], *, max_staleness: int, num_tokens: int
+        self,
+        step: int,
+        groups: Sequence[Group],
+        *,
+        max_staleness: int,
+        num_tokens: int,
+        next_horizon: Callable[[], int] | None = None,
     ) -> None:
-        """Step `step` trained on these groups: recorded for good, their slots freed."""
+        """Step `step` trained on these groups: recorded for good, their slots freed.
+
+        What is opened from now on is played to `next_horizon`, asked for after the step was recorded.
+        """
         async with self._lock:
             ids = [g.group for g in groups]
             await self._call(
@@ -253,6 +239,8 @@ class Dispatcher:
             for group_id in ids:
                 self._groups.forget(group_id)
             self.version = step
+            if next_horizon is not None:
+                self.horizon = await self._call(next_horizon)
             self.tally.note(await self._call(self._tasks.values))
 
     # --- evaluation --------------------------------------------------------------------------

@@ -140,10 +140,13 @@ class Learner:
         statistics = await self._parts.trainer.run(partial(self._train, draft, step))
         finished_at, trained = time.time(), self._clock() - training
         await self._parts.dispatcher.consumed(
-            step, groups, max_staleness=draft.max_staleness, num_tokens=draft.num_trained_tokens
+            step,
+            groups,
+            max_staleness=draft.max_staleness,
+            num_tokens=draft.num_trained_tokens,
+            next_horizon=partial(self._horizon_after, step),
         )
         self._version = step
-        await self._set_horizon()
         published = await self._publish(finished_at)
         await self._parts.door.grant()
         since = began if self._measured_at is None else self._measured_at
@@ -192,15 +195,13 @@ class Learner:
                 f"more than learner.max_logprob_mismatch = {limit:g}: the importance ratio would be a lie"
             )
 
-    async def _set_horizon(self) -> None:
-        """The schedule's horizon for the next step; groups opened from now on are stamped with it."""
-        seen = []
-        if self._config.horizon.kind == "adaptive":
-            seen = await self._parts.dispatcher.call_ledger(evidence, self._parts.ledger)
-        horizon = horizon_at(self._config.horizon, self._version + 1, seen)
+    def _horizon_after(self, step: int) -> int:
+        """The schedule's horizon for the next step; called on the ledger's thread."""
+        seen = evidence(self._parts.ledger) if self._config.horizon.kind == "adaptive" else []
+        horizon = horizon_at(self._config.horizon, step + 1, seen)
         if horizon != self._parts.dispatcher.horizon:
-            log.info("raised horizon=%d step=%d", horizon, self._version + 1)
-        self._parts.dispatcher.horizon = horizon
+            log.info("raised horizon=%d step=%d", horizon, step + 1)
+        return horizon
 
     async def _publish(self, finished_at: float) -> float:
         return await self._parts.publisher.publish(

@@ -64,10 +64,10 @@ class Doomed(Dispatcher):
     moment: Moment = ""
     step = 0
 
-    async def consumed(self, step: int, groups: Any, *, max_staleness: int, num_tokens: int) -> None:
+    async def consumed(self, step: int, groups: Any, **values: Any) -> None:
         if (self.moment, self.step) == ("before consuming", step):
             _die()
-        await super().consumed(step, groups, max_staleness=max_staleness, num_tokens=num_tokens)
+        await super().consumed(step, groups, **values)
         if (self.moment, self.step) == ("after consuming", step):
             _die()
 

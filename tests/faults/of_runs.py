@@ -22,8 +22,8 @@ FAULTS = (
         (
             Edit(
                 "learner/learner.py",
-                "        horizon = horizon_at(self._config.horizon, self._version + 1, seen)\n",
-                "        schedule, k = self._config.horizon, self._version - 1\n"
+                "        horizon = horizon_at(self._config.horizon, step + 1, seen)\n",
+                "        schedule, k = self._config.horizon, step - 1\n"
                 "        rounds, every = schedule.rounds, schedule.every\n"
                 '        stage, counter = getattr(self, "scheduler", (k // every, max(1, k)))\n'
                 "        stage = min(stage + (counter % every == 0), len(rounds) - 1)\n"
@@ -47,7 +47,7 @@ FAULTS = (
         "the data loader's position is not kept: a resumed run begins its tasks anew",
         (
             Edit(
-                "learner/dispatcher.py",
+                "learner/training_queue.py",
                 "cursor = await self._call(self._ledger.num_groups)",
                 'self.opened = cursor = getattr(self, "opened", -number) + number',
             ),
@@ -84,7 +84,7 @@ FAULTS = (
     Fault(
         "timeout-is-a-dead-key",
         "`timeout` is read by nothing, and a call waits 2400 s",
-        (Edit("actors/assembly.py", "deadline_s=actor.environment_s,", "deadline_s=2400.0,"),),
+        (Edit("actors/assembly.py", '"deadline_s": actor.environment_s,', '"deadline_s": 2400.0,'),),
         (
             EPISODES + "test_a_hub_that_never_answers_is_a_fault_after_the_seconds_that_were_configured",
             KEYS + "test_every_setting_of_every_section_is_read_somewhere",

@@ -123,6 +123,23 @@ async def test_a_group_without_variance_is_dropped_and_its_place_refilled(make):
     assert {lease.identity.group for lease in await granted(dispatcher)} == {4}
 
 
+async def test_what_is_opened_after_a_step_has_the_next_horizon_whoever_asks_for_it_first(make):
+    dispatcher = make()
+    await submit(dispatcher, await granted(dispatcher))
+    batch = await dispatcher.take_batch()
+
+    async def ask() -> list[Lease]:
+        return await granted(dispatcher)  # waits for the lock that `consumed` holds
+
+    consuming = asyncio.create_task(
+        dispatcher.consumed(1, batch, max_staleness=0, num_tokens=8, next_horizon=lambda: 7)
+    )
+    await asyncio.sleep(0)
+    leases = await ask()
+    await consuming
+    assert {lease.horizon for lease in leases} == {7}
+
+
 async def test_members_of_a_group_share_task_seed_and_horizon(make):
     dispatcher = make()
     leases = await granted(dispatcher)
