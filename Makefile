@@ -4,9 +4,10 @@ SHELL := bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PRONGHORN_VENV := $(abspath $(VENV))
+TEST_WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: environment test-environment check test chaos demo bench format
+.PHONY: environment test-environment check test chaos multinode demo bench format
 
 environment:
 	@source launch/install.sh && pronghorn_install
@@ -21,10 +22,13 @@ check: test-environment
 	$(BIN)/lint-imports
 
 test: test-environment
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(TEST_WORKERS) --dist=loadgroup $(PYTEST_ARGS)
 
 chaos: test-environment
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
+
+multinode: test-environment
+	$(BIN)/python -m benchmarks.multinode $(MULTINODE_ARGS)
 
 demo: environment
 	$(BIN)/pronghorn run configs/quickstart.toml

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "all", "report", "algorithms"}
-"""`algorithms` takes an hour and measures what is learnt, not how fast."""
+NOT_BENCHMARKS = {"__init__", "all", "report", "algorithms", "multinode"}
+"""`algorithms` takes an hour and measures what is learnt, not how fast; `multinode` needs root."""
 
 
 def names() -> list[str]:

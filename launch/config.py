@@ -32,6 +32,8 @@ class SupervisionConfig(Section):
     """The same for every other process."""
     learner_host_s: float = Field(default=600.0, gt=0)
     """Over several hosts: one with ranks of the learner may be away for so long; then the run ends."""
+    host_silence_s: float = Field(default=60.0, ge=5.0)
+    """Over several hosts: one that was not heard for so long is taken for gone, and ends what runs there."""
 
 
 class RunConfig(Section):

@@ -1,12 +1,14 @@
 """`python -m launch.hosts.agent`: one host's end of a run over several hosts; speaks over its own pipes.
 
 The coordinator starts it through ssh or srun and tells it what to start, read and write. It dies when its
-input ends, when it has heard nothing for `SILENCE_S`, or when a newer agent of the same run and host takes
-over; whatever it started dies with it, even when it is killed (`launch/guard.py`).
+input ends, when it has heard nothing for `supervision.host_silence_s`, or when a newer agent of the same run
+and host takes over; whatever it started dies with it, even when it is killed (`launch/guard.py`). The newer
+one starts nothing before that is dead.
 """
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -16,18 +18,26 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from common.aio import background, each
 from common.errors import PreflightError, PronghornError, ProtocolError
+from common.log import configure_logging
 from common.run_directory import RunDirectory
 from common.version import __version__
+from launch.guard import marked
 from launch.hosts import checks
 from launch.hosts.folder import HostFolder
 from launch.hosts.following import Follower
 from launch.hosts.wire import READY, Wire
 from launch.processes import Command, Launcher
 
+log = logging.getLogger(__name__)
+
 TAKE_OVER_S = 30.0
-"""What the agent before this one has to stop all that it started."""
+"""What the agent before this one has to leave, and then its processes to die."""
+HELLO_S = 60.0
+"""So long it waits for the first word; that says how long to wait for the others."""
 
 
 class Agent:
@@ -50,7 +60,9 @@ class Agent:
                     async for message in self._wire.messages():
                         group.create_task(self._answer(message))
                 except TimeoutError:
-                    pass
+                    log.warning("heard nothing for %g s", self._wire.silence_s)
+                # Nobody reads on: what grows is not to wait for a pipe that nobody empties.
+                self._wire.abort()
                 await self._stop_all()
         finally:
             self._probes.close()
@@ -66,14 +78,14 @@ class Agent:
             answer = {"id": number, "error": str(error)}
         except OSError as error:
             answer = {"id": number, "error": f"{do}: {error}"}
-        with suppress(OSError):
-            await self._wire.send(answer)
+        await self._wire.send(answer)
 
     async def do_ping(self) -> None:
         """Say that this end lives."""
 
-    async def do_hello(self, *, name: str, directory: str, nonce: str) -> dict[str, Any]:
+    async def do_hello(self, *, name: str, directory: str, nonce: str, silence_s: float) -> dict[str, Any]:
         """Take the run folder over; the versions here, and whether it is the coordinator's own."""
+        self._wire.silence_s = silence_s
         self._folder = HostFolder(Path(directory))
         await asyncio.to_thread(self._take_over, name)
         self._is_followed = not (self._folder.path / nonce).exists()
@@ -81,6 +93,7 @@ class Agent:
             "version": __version__,
             "python": sys.version.split()[0],
             "same_folder": not self._is_followed,
+            "mark": self._launcher.mark,
         }
 
     def _take_over(self, name: str) -> None:
@@ -93,20 +106,37 @@ class Agent:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                self._lock.seek(0)
-                holder = self._lock.read().strip()
+                holder, _ = self._holder()
                 if time.monotonic() > deadline:
                     raise PreflightError(f"the agent before this one (pid {holder}) does not stop") from None
                 with suppress(OSError, ValueError):
                     os.kill(int(holder), signal.SIGTERM)
                 time.sleep(0.5)
+        _, mark = self._holder()
+        while mark and (left := marked(mark)):  # its guard is at work
+            if time.monotonic() > deadline:
+                raise PreflightError(
+                    f"what the agent before this one started (pid {left[0].pid}) does not stop"
+                )
+            psutil.wait_procs(left, timeout=0.5)
         self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
+        self._lock.write(f"{os.getpid()} {self._launcher.mark}\n")
         self._lock.flush()
+
+    def _holder(self) -> tuple[str, str]:
+        """Process and mark of the agent that wrote the lock's file last; empty before the first."""
+        assert self._lock is not None
+        self._lock.seek(0)
+        pid, _, mark = self._lock.read().strip().partition(" ")
+        return pid, mark
 
     async def do_check(self, *, config: dict[str, Any], roles: list[str]) -> list[str]:
         """What keeps this host from playing its roles, one line each."""
         return await asyncio.to_thread(checks.problems, config, roles)
+
+    async def do_sees(self, *, file: str, text: str) -> bool:
+        """Whether a file that another agent wrote is here too."""
+        return await asyncio.to_thread(checks.sees, Path(file), text)
 
     async def do_listen(self, *, address: str, ports: list[int]) -> list[int]:
         """Hold these ports, free ones for 0, until `do_unlisten`; who connects is greeted."""
@@ -204,12 +234,13 @@ async def _main() -> None:
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
     writer.write(READY)
     async with Launcher.guarded() as launcher:
-        await Agent(Wire(reader, writer), launcher).serve()
+        await Agent(Wire(reader, writer, HELLO_S), launcher).serve()
 
 
 def main() -> None:
     """Serve until the coordinator is gone. A terminal's Ctrl-C is the coordinator's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging("agent")
     asyncio.run(_main())
 
 

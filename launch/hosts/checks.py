@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from common.config import validate
@@ -41,6 +42,14 @@ def is_trained(folder: RunDirectory, steps: int) -> bool:
     if not folder.summary.exists() or not folder.final_model.exists():
         return False
     return int(json.loads(folder.summary.read_text()).get("steps", -1)) >= steps
+
+
+def sees(file: Path, text: str) -> bool:
+    """Whether a file is here and has this text in it."""
+    try:
+        return text in file.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 class Listeners:

@@ -12,6 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -23,7 +24,7 @@ from launch.config import RunConfig
 from launch.hosts import settings
 from launch.hosts.copying import copy, send
 from launch.hosts.joining import follow_hosts
-from launch.hosts.learners import Learners
+from launch.hosts.learners import Learners, blind_hosts
 from launch.hosts.link import HostLost, Link, RemoteLauncher
 from launch.hosts.member import Member
 from launch.hosts.placement import Host, Placement
@@ -117,7 +118,8 @@ class Coordinator:
         is_alone = len(self._placement.hosts) == 1
         self._network.addresses[host.name] = settings.resolved_address(host, is_alone=is_alone)
         directory = host.directory or self._config.run.directory
-        member = self._members[host.name] = Member(host, directory, is_slurm=self._is_slurm)
+        silence_s = self._config.supervision.host_silence_s
+        member = self._members[host.name] = Member(host, directory, silence_s, is_slurm=self._is_slurm)
         begin(member.stay(self._config.run.name, self._folder, self._nonce, self._deliver, self._view.say))
         return member
 
@@ -127,6 +129,9 @@ class Coordinator:
         found: list[str] = []
         for member in self._members.values():
             found += await self._check(member, links[member.host.name])
+        learners = [links[host.name] for host in self._placement.having("learner")]
+        lead = self._members[self._placement.lead.name]
+        found += await blind_hosts(learners, Path(lead.directory) / self._config.run.name)
         self._refuse(found)
         for member in self._members.values():
             await self._hold_ports(member, links[member.host.name])

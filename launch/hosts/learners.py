@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from common.aio import within
 from common.errors import ConfigurationError, PreflightError
@@ -101,6 +102,18 @@ class Learners:
             for launcher, command, child in running:
                 launcher.kill(child, command)
             await _ended([child for _, _, child in running], KILL_S)
+
+
+async def blind_hosts(links: list[Link], folder: Path) -> list[str]:
+    """A line for each host that does not see the first one's run folder, where all ranks keep checkpoints."""
+    lead, *others = links
+    file = folder / "hosts" / f"{lead.host.name}.lock"
+    return [
+        f"{link.host.name}: {folder} of {lead.host.name} is not there; with ranks of the learner on several "
+        "hosts run.directory must be on a file system that they share, at the same path"
+        for link in others
+        if not await link.request("sees", file=str(file), text=lead.mark)
+    ]
 
 
 async def _outcome(running: list[tuple[Command, RemoteChild]]) -> tuple[Command, int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from common.aio import background
 from common.errors import PreflightError, PronghornError
 from launch.hosts.placement import Host
-from launch.hosts.wire import MAX_GREETING_BYTES, PING_S, READY, Wire
+from launch.hosts.wire import MAX_GREETING_BYTES, PINGS_PER_SILENCE, READY, Wire
 from launch.processes import Command
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +49,8 @@ class Link:
         self.host = host
         self.same_folder = False
         """Whether the run folder there is the coordinator's own."""
+        self.mark = ""
+        """What its agent wrote into `hosts/NAME.lock` of the run folder there."""
         self.lost = asyncio.Event()
         self._wire = wire
         self._gathered = gathered
@@ -58,11 +60,12 @@ class Link:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, host: Host, command: list[str], gathered: Path, said: Path
+        cls, host: Host, command: list[str], gathered: Path, said: Path, silence_s: float
     ) -> "AsyncIterator[Link]":
         """A connection; what the agent or ssh says on stderr is appended to `said`, files go to `gathered`.
 
-        PreflightError when no agent answers. At the end its input ends, and it may stop what it started.
+        PreflightError when no agent answers. It is lost when it ends or was silent for `silence_s`. Else, at
+        the end, the agent's input ends, and it may stop what it started.
         """
         said.parent.mkdir(parents=True, exist_ok=True)
         with said.open("ab") as errors:
@@ -76,20 +79,18 @@ class Link:
             )
         assert process.stdin is not None
         assert process.stdout is not None
-        link = cls(host, Wire(process.stdout, process.stdin), gathered)
+        link = cls(host, Wire(process.stdout, process.stdin, silence_s), gathered)
         try:
             await _greeted(process.stdout, host, said)
             async with background(link._read(), link._ping()):
                 yield link
         finally:
+            # What was lost is not waited for: ssh itself would notice a cut line much later.
+            leave_s = 0.0 if link.lost.is_set() else LEAVE_S
             link._lose()
             process.stdin.close()
-            try:
-                async with asyncio.timeout(LEAVE_S):
-                    await process.wait()
-            finally:
-                if process.returncode is None:
-                    process.kill()
+            with suppress(TimeoutError):
+                await _left(process, leave_s)
 
     async def begin(self, do: str, **arguments: Any) -> "asyncio.Future[Any]":
         """Ask; what is returned becomes the agent's answer, or PreflightError that names the host."""
@@ -99,8 +100,7 @@ class Link:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         future.add_done_callback(lambda done: self._forget(number, done))
-        with suppress(OSError):  # the reader sees the end too
-            await self._wire.send({"id": number, "do": do, **arguments})
+        await self._wire.send({"id": number, "do": do, **arguments})
         return future
 
     def _forget(self, number: int, done: "asyncio.Future[Any]") -> None:
@@ -135,7 +135,7 @@ class Link:
     async def _ping(self) -> None:
         while not self.lost.is_set():
             self.post("ping")
-            await asyncio.sleep(PING_S)
+            await asyncio.sleep(self._wire.silence_s / PINGS_PER_SILENCE)
 
     def _keep(self, event: dict[str, Any]) -> None:
         """A piece of a file of the host's run folder goes to the same place here."""
@@ -155,6 +155,15 @@ class Link:
         for future in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(HostLost(f"{self.host.name}: the connection was lost"))
+
+
+async def _left(process: asyncio.subprocess.Process, leave_s: float) -> None:
+    try:
+        async with asyncio.timeout(leave_s):
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 async def _greeted(reader: asyncio.StreamReader, host: Host, said: Path) -> None:

@@ -20,8 +20,9 @@ MAX_PAUSE_S = 30.0
 class Member:
     """Keeps the connection to one host; `connected` waits for it."""
 
-    def __init__(self, host: Host, directory: str, *, is_slurm: bool) -> None:
+    def __init__(self, host: Host, directory: str, silence_s: float, *, is_slurm: bool) -> None:
         self.host = host
+        self._silence_s = silence_s
         self.directory = directory
         """`run.directory` there."""
         self.first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -53,7 +54,7 @@ class Member:
         while True:
             try:
                 said = folder / "logs" / f"{self.host.name}-agent.log"
-                async with Link.opened(self.host, self._command, folder, said) as link:
+                async with Link.opened(self.host, self._command, folder, said, self._silence_s) as link:
                     await self._greet(link, run, nonce)
                     async with background(self._become_ready(link, deliver)):
                         await link.lost.wait()
@@ -72,10 +73,12 @@ class Member:
 
     async def _greet(self, link: Link, run: str, nonce: str) -> None:
         directory = str(Path(self.directory) / run)
-        facts = await link.request("hello", name=self.host.name, directory=directory, nonce=nonce)
+        facts = await link.request(
+            "hello", name=self.host.name, directory=directory, nonce=nonce, silence_s=self._silence_s
+        )
         if facts["version"] != __version__:
             raise PreflightError(f"{self.host.name}: has Pronghorn {facts['version']}, here is {__version__}")
-        link.same_folder = facts["same_folder"]
+        link.same_folder, link.mark = facts["same_folder"], facts["mark"]
         self.link = link
         log.info(
             "connected host=%s python=%s same_folder=%s", self.host.name, facts["python"], link.same_folder

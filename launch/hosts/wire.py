@@ -7,6 +7,7 @@ event      {"event": "ended" | "file" | "pong", ...}   agent to coordinator
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -19,15 +20,16 @@ MAX_GREETING_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 32 << 20
 CHUNK_BYTES = 1 << 20
 """Of one piece of a file."""
-PING_S = 5.0
-SILENCE_S = 60.0
-"""Either end takes the other for gone after hearing nothing for so long."""
+PINGS_PER_SILENCE = 10
+"""So many questions in the time after which either end takes a silent one for gone."""
 
 
 class Wire:
-    """One end. Messages are sent whole, in the order of the calls."""
+    """One end. Messages are sent whole, in the order of the calls; those to an end that is gone are lost."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silence_s: float) -> None:
+        self.silence_s = silence_s
+        """The other end is taken for gone after hearing nothing for so long; may be changed at any time."""
         self._reader = reader
         self._writer = writer
 
@@ -36,15 +38,16 @@ class Wire:
         self._writer.write(msgpack.packb(message))
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Send, and wait while the pipe is full; OSError when it is closed."""
+        """Send, and wait while the pipe is full; that the other end is gone is learnt by who reads."""
         self.post(message)
-        await self._writer.drain()
+        with suppress(OSError):
+            await self._writer.drain()
 
-    async def messages(self, silence_s: float = SILENCE_S) -> AsyncIterator[dict[str, Any]]:
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Every message until the other end closes; TimeoutError after `silence_s` without a byte."""
         unpacker = msgpack.Unpacker(max_buffer_size=MAX_MESSAGE_BYTES)
         while True:
-            async with asyncio.timeout(silence_s):
+            async with asyncio.timeout(self.silence_s):
                 data = await self._reader.read(1 << 18)
             if not data:
                 return
@@ -57,6 +60,6 @@ class Wire:
             except (ValueError, msgpack.UnpackException) as error:
                 raise ProtocolError(f"not MessagePack: {error}") from None
 
-    def close(self) -> None:
-        """Let the other end read the end."""
-        self._writer.close()
+    def abort(self) -> None:
+        """Close without sending what still waits to be sent; nobody waits for a full pipe any more."""
+        self._writer.transport.abort()

@@ -1,13 +1,17 @@
 """The files for clusters say what this version understands; no cluster is asked."""
 
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from common.bus.keys import KeyRing
 from common.config import load
+from launch import keys
 from launch.cli import COMMANDS, ROLES
 from launch.config import RunConfig
 from launch.hosts.placement import parse_hosts
@@ -71,6 +75,47 @@ def test_every_container_runs_a_command_that_exists_with_volumes_that_exist() ->
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert template["spec"]["automountServiceAccountToken"] is False
         assert template["metadata"]["labels"]["app"] == "pronghorn"
+
+
+def as_kubernetes_mounts(secret: dict[str, Any], keys: Path, folder: Path) -> None:
+    """A mounted secret: files in a dated folder, `..data` leads there, each name into `..data`."""
+    dated = folder / "..2026_01_01"
+    for item in secret["items"]:
+        given = keys / item["key"]
+        file = dated / item["path"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes((given if given.exists() else keys / "admitted" / item["key"]).read_bytes())
+        file.chmod(secret["defaultMode"])
+    (folder / "..data").symlink_to(dated.name)
+    for name in {Path(item["path"]).parts[0] for item in secret["items"]}:
+        (folder / name).symlink_to(Path("..data") / name)
+
+
+def test_keys_can_be_used_as_kubernetes_mounts_them(tmp_path: Path) -> None:
+    with redirect_stdout(io.StringIO()):
+        keys.make(tmp_path / "keys", ["actors"])
+    secrets = {
+        volume["secret"]["secretName"]: volume["secret"]
+        for each in all_documents()
+        for volume in each.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", ())
+        if "secret" in volume
+    }
+    for name, place in (("learner", "learner"), ("actors", "hosts/actors")):
+        mounted = tmp_path / name
+        as_kubernetes_mounts(secrets[f"pronghorn-keys-{name}"], tmp_path / "keys" / place, mounted)
+        ring = KeyRing(str(mounted))
+        ring.check_admitted()
+        assert list(ring.admitted().values()) == ["actors"]
+        assert ring.peer("learner") == KeyRing(str(tmp_path / "keys" / "learner")).own.public
+
+
+def test_learner_and_actors_wait_for_the_file_that_the_preparation_writes(cluster: RunConfig) -> None:
+    file = str(cluster.run.folder.path / "prepared")
+    pods = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in all_documents()
+            if "template" in each.get("spec", {})}  # fmt: skip
+    assert pods["pronghorn-prepare"]["containers"][0]["args"][0].endswith(f" && touch {file}")
+    for name in ("pronghorn-learner", "pronghorn-actors"):
+        assert f"until [ -f {file} ]" in pods[name]["initContainers"][0]["command"][2]
 
 
 def test_skypilot_writes_hosts_that_can_be_read() -> None:

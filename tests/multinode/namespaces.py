@@ -21,8 +21,9 @@ NETWORK = "10.213.77"
 @lru_cache
 def why_not() -> str:
     """Why namespaces cannot be made here; empty when they can."""
-    if missing := [program for program in ("ip", "tc") if shutil.which(program) is None]:
-        return f"the program {missing[0]} is not installed (iproute2)"
+    missing = [program for program in ("ip", "unshare", "ssh") if shutil.which(program) is None]
+    if missing:
+        return f"the program {missing[0]} is not installed (iproute2, util-linux, openssh-client)"
     if os.geteuid() != 0:
         return "only root makes network namespaces"
     try:
@@ -74,15 +75,6 @@ class Hosts:
             yield
         finally:
             ip("link", "set", self._port(name), "up")
-
-    @contextmanager
-    def losing(self, name: str, percent: float) -> Iterator[None]:
-        """So many of the packets to it are lost for as long as the body runs."""
-        run("tc", "qdisc", "add", "dev", self._port(name), "root", "netem", "loss", f"{percent}%")
-        try:
-            yield
-        finally:
-            run("tc", "qdisc", "del", "dev", self._port(name), "root")
 
     def processes(self, name: str) -> list[int]:
         """The ids of all processes that live there."""
