@@ -7,6 +7,7 @@ What happens to which message follows from the seed and from the order in which 
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -116,19 +117,26 @@ class MessageProxy:
             for message in self._weather.fate(frames):
                 await self._hand_on(front, [identity, *message])
 
-    async def _hand_on(self, socket: zmq.asyncio.Socket, message: list[bytes]) -> None:
+    async def _hand_on(self, to: zmq.asyncio.Socket, message: list[bytes]) -> None:
         try:
-            await socket.send_multipart(message, zmq.NOBLOCK)
+            await to.send_multipart(message, zmq.NOBLOCK)
         except zmq.Again:
             self._weather.counts["undeliverable"] += 1
 
 
 class StreamProxy:
-    """Hands bytes on; `cut` ends every connection without a word."""
+    """Hands bytes on; `cut` ends every connection without a word.
 
-    def __init__(self, weather: Weather) -> None:
+    While `flows` is cleared nothing that the target sends is read: to the target, the other side is one that
+    speaks and does not listen.
+    """
+
+    def __init__(self, weather: Weather, *, buffer_bytes: int = CHUNK) -> None:
         self.port = 0
         self.target_port = 0
+        self._buffer_bytes = buffer_bytes
+        self.flows = asyncio.Event()
+        self.flows.set()
         self._weather = weather
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -147,14 +155,14 @@ class StreamProxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self.target_port)
+            far_reader, far_writer = await self._connect()
         except OSError:
             writer.transport.abort()
             return
         pair = {writer, far_writer}
         self._writers |= pair
         try:
-            async with background(self._pump(far_reader, writer)):
+            async with background(self._pump(far_reader, writer, is_answer=True)):
                 await self._pump(reader, far_writer)
         except* OSError:
             pass
@@ -163,8 +171,19 @@ class StreamProxy:
             for end in pair:
                 end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        far = socket.socket()
+        far.setblocking(False)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+        await asyncio.get_running_loop().sock_connect(far, (LOOPBACK, self.target_port))
+        return await asyncio.open_connection(sock=far, limit=self._buffer_bytes)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
         while data := await reader.read(CHUNK):
+            if is_answer:
+                await self.flows.wait()
             await asyncio.sleep(self._weather.delay_s())
             writer.write(data)
             await writer.drain()
