@@ -45,13 +45,12 @@ class Scenario:
 
     def blinking_link(self, run: Run) -> None:
         """The link of h3 is cut again and again, each time shortly."""
-        before = self.world.pids("h3")
+        agent = self.world.agent("h3")
         for _ in range(NUM_BLINKS):
             with self.world.hosts.cut("h3"):
                 time.sleep(BLINK_S)
             self._plays_on(run, "h3", time.time())
-        if self.world.pids("h3") != before:
-            raise AssertionError("h3 was taken for gone")
+        _expect(agent == self.world.agent("h3"), "a link that blinked", run)
         self._first_trajectory(run, "h3", "link_blinked", time.time())
 
     def killed_agent(self, run: Run) -> None:

@@ -1,4 +1,8 @@
-"""Hosts that join a run which goes on: lines that its own hosts file, `RUN/hosts/hosts`, gains."""
+"""Hosts that join a run which goes on: lines that its own hosts file, `RUN/hosts/hosts`, gains.
+
+A line that is taken out changes nothing before the next start, which writes the file anew from the hosts that
+its command names.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -43,7 +47,7 @@ async def follow_hosts(
     take_in: Callable[[Host], Awaitable[None]],
     notice: Callable[[str], None],
 ) -> None:
-    """Endless: take in every host that the run's hosts file gains; a line that is wrong is told once."""
+    """Endless: take in every host that the run's hosts file gains; what cannot be done is told once."""
     file = hosts_file(folder)
     known, seen = {host.name for host in placement.hosts}, file.stat().st_mtime_ns
     while True:
@@ -52,7 +56,10 @@ async def follow_hosts(
             continue
         seen = now
         try:
-            for host in parse_hosts(file.read_text(), str(file)).hosts:
+            hosts = parse_hosts(file.read_text(), str(file)).hosts
+            if gone := sorted(known - {host.name for host in hosts}):
+                notice(f"{file}: {', '.join(gone)} stays until the run is started again without it")
+            for host in hosts:
                 if host.name not in known:
                     refuse_learner(host)
                     known.add(host.name)

@@ -1,12 +1,14 @@
 """The hosts of a run: what a line says, what is refused, who fetches weights from whom."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from common.aio import background
 from common.errors import ConfigurationError, PreflightError
 from common.run_directory import RunDirectory
-from launch.hosts import settings
+from launch.hosts import joining, settings
 from launch.hosts.joining import hosts_file, join
 from launch.hosts.placement import Host, parse_hosts, read_hosts, slurm_hosts
 from tests.launch.making import run_config
@@ -115,3 +117,25 @@ def test_a_host_may_join_a_run_with_actors_only(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="e: roles=hub: only actors and relay may join"):
         join("e roles=hub", folder)
     assert hosts_file(tmp_path).read_text() == "a\nb\nd address=10.0.0.9\n"
+
+
+async def test_a_line_that_appears_is_taken_in_and_one_that_disappears_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "LOOK_S", 0.01)
+    file = hosts_file(tmp_path)
+    file.parent.mkdir()
+    file.write_text("a\nb\n")
+    joined: list[str] = []
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def take_in(host: Host) -> None:
+        joined.append(host.name)
+
+    async with background(joining.follow_hosts(tmp_path, parse_hosts("a\nb", "x"), take_in, told.put_nowait)):
+        await asyncio.sleep(0)
+        join("d", RunDirectory(tmp_path))
+        assert await told.get() == "d joins"
+        file.write_text("a\nd\n")
+        assert await told.get() == f"{file}: b stays until the run is started again without it"
+    assert joined == ["d"]

@@ -13,6 +13,7 @@ echo "$@" >>"$RECORD"
 case $1 in
     deaf) echo "ssh: connect to host deaf: no route" >&2; exit 255 ;;
     bare) shift; exec sh -c "cd /nowhere-at-all && $*" ;;
+    apart) shift; exec unshare --mount sh -c 'mount -t tmpfs tmpfs "$APART"; exec sh -c "$1"' sh "$*" ;;
 esac
 shift
 exec sh -c "$*"
@@ -64,6 +65,26 @@ def test_what_a_host_lacks_is_named(tmp_path: Path) -> None:
     )
     assert told.returncode == 1
     assert "pronghorn: one: learner.cpu_cores = [4095]: cores [4095] are not here" in told.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hides a folder from a process")
+def test_ranks_on_hosts_that_do_not_share_the_run_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    hosts = tmp_path / "hosts"
+    roles = ("learner,hub,actors", "learner,actors", "learner,actors")
+    text = (
+        f"{name} address=10.255.1.{index} directory={tmp_path / folder} roles={role}\n"
+        for index, (name, folder, role) in enumerate(
+            zip(("one", "near", "apart"), ("runs", "near", "apart"), roles, strict=True)
+        )
+    )
+    hosts.write_text("".join(text))
+    told = multinode(tmp_path, str(hosts), *config(tmp_path), APART=str(tmp_path / "runs"))
+    assert told.returncode == 1
+    assert told.stderr == (
+        f"pronghorn: apart: {tmp_path / 'runs' / 'debug'} of one is not there; with ranks of the learner on "
+        "several hosts run.directory must be on a file system that they share, at the same path\n"
+    )
 
 
 @pytest.mark.parametrize(

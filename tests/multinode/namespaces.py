@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-NETWORK = "10.213.77"
-
 
 @lru_cache
 def why_not() -> str:
@@ -27,27 +25,32 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "only root makes network namespaces"
     try:
-        with Hosts.made(1):
-            return ""
+        name = f"pg{secrets.token_hex(3)}"
+        ip("netns", "add", name)
+        ip("netns", "del", name)
+        return ""
     except subprocess.CalledProcessError as error:
         return f"network namespaces are not allowed here: {error.stderr.strip()}"
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """Namespaces `TAG-h1`, `TAG-h2`, ... on the bridge `TAG`, which this machine has the address .254 of."""
+    """Namespaces `TAG-h1`, `TAG-h2`, ... on the bridge `TAG`, where this machine has the address .254."""
 
     tag: str
+    network: str
+    """The first three numbers of all addresses."""
     names: tuple[str, ...]
 
     @classmethod
     @contextmanager
     def made(cls, number: int) -> "Iterator[Hosts]":
         """Make them; whatever happens, nothing of them is left afterwards, processes included."""
-        hosts = cls(f"pg{secrets.token_hex(3)}", tuple(f"h{index}" for index in range(1, number + 1)))
+        names = tuple(f"h{index}" for index in range(1, number + 1))
+        hosts = cls(f"pg{secrets.token_hex(3)}", f"10.213.{secrets.randbelow(256)}", names)
         try:
             ip("link", "add", hosts.tag, "type", "bridge")
-            ip("addr", "add", f"{NETWORK}.254/24", "dev", hosts.tag)
+            ip("addr", "add", f"{hosts.network}.254/24", "dev", hosts.tag)
             ip("link", "set", hosts.tag, "up")
             for name in hosts.names:
                 hosts._add(name)
@@ -61,7 +64,7 @@ class Hosts:
 
     def address(self, name: str) -> str:
         """Its address, which all others reach."""
-        return f"{NETWORK}.{self.names.index(name) + 1}"
+        return f"{self.network}.{self.names.index(name) + 1}"
 
     def within(self, name: str) -> list[str]:
         """What goes before a command that is to run there."""
