@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -25,6 +24,7 @@ from envhub.frames import GREETING, Inbox, encode
 from envhub.holdings import Holdings, kill_family, look
 from envhub.refusal import Code, HubRefusal
 from envhub.sandbox import WorkerOrders, variables
+from envhub.scratch import worker_folder
 
 START_S = 60.0
 """A worker must have imported the environments within this long."""
@@ -75,7 +75,7 @@ class Worker:
 
         Of the hub it has the socket and its output, no other open file and no secret; `envhub/sandbox.py`.
         """
-        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="pronghorn-worker-")
+        folder = await asyncio.to_thread(worker_folder)
         ours, theirs = socket.socketpair()
         with theirs:
             orders = WorkerOrders(
