@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from common.bus.keys import LEARNER, KeyRing
 from common.errors import ConfigurationError, PreflightError
 from envhub import registry
 from envhub.survey import survey
@@ -31,6 +32,7 @@ def check(config: RunConfig) -> None:
     check_monitor(config)
     check_folder(config)
     check_hosts(config)
+    check_keys(config)
     check_ports(config)
     check_hubs(config)
     check_space(config)
@@ -137,6 +139,14 @@ def check_hosts(config: RunConfig) -> None:
                 f"{name} = {host!r}: cannot be bound ({reason.strerror}); "
                 "give a name or an IPv4 address of this machine"
             )
+
+
+def check_keys(config: RunConfig) -> None:
+    """The keys of the bus, if it has any, are whole, and nobody else's."""
+    if config.bus.keys:
+        keys = KeyRing(config.bus.keys)
+        keys.check_admitted()
+        keys.peer(LEARNER)
 
 
 def check_ports(config: RunConfig) -> None:

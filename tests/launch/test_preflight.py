@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError, PreflightError
-from launch import machine, preflight
+from launch import keys, machine, preflight
 from tests.launch.making import run_config
 
 
@@ -56,6 +56,17 @@ def test_a_host_that_cannot_be_listened_on_is_named_even_when_every_port_is_open
     ):
         preflight.check(config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_that_cannot_be_used_are_named_before_anything_starts(tmp_path: Path) -> None:
+    missing = run_config(tmp_path / "runs", bus={"keys": str(tmp_path / "none")})
+    with pytest.raises(ConfigurationError, match=r"bus\.keys = '.*none': no such folder"):
+        preflight.check(missing)
+    keys.make(tmp_path / "keys", ["host1"])
+    (tmp_path / "keys" / "learner" / "own.key_secret").chmod(0o644)
+    open_to_all = run_config(tmp_path / "runs", bus={"keys": str(tmp_path / "keys" / "learner")})
+    with pytest.raises(ConfigurationError, match=r"own\.key_secret: mode 0644 lets others in"):
+        preflight.check(open_to_all)
 
 
 def test_two_channels_on_one_port_are_a_mistake(tmp_path: Path) -> None:
