@@ -12,12 +12,14 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 from benchmarks.report import Report, parse
+from common.role import INTERRUPTED
 from learner.fsck.examine import examine
 from tests.multinode.namespaces import why_not
 from tests.multinode.world import Run, World
@@ -65,7 +67,7 @@ class Scenario:
         began = time.time()
         with self.world.hosts.cut("h3"):
             run.until_said("h3 is away")
-            self._emptied("h3", "link_cut_host_emptied", began)
+            self.emptied("h3", "link_cut_host_emptied", began)
             run.until_step()
             back = time.time()
         self._first_trajectory(run, "h3", "link_back", back)
@@ -90,10 +92,18 @@ class Scenario:
         began = time.time()
         with self.world.hosts.cut("h2"):
             run.until_said("h2 is away")
-            self._emptied("h2", "learner_link_cut_host_emptied", began)
+            self.emptied("h2", "learner_link_cut_host_emptied", began)
             back = time.time()
         run.until_said(GOES_ON)
         self._next_step(run, "learner_link_back", back)
+
+    @contextmanager
+    def resumed(self, lines: list[str], settings: Sequence[str], what: str) -> Iterator[Run]:
+        """The same command again."""
+        began = time.time()
+        with self.world.run(lines, *settings) as run:
+            self._next_step(run, f"{what}_and_resumed", began)
+            yield run
 
     def _plays_on(self, run: Run, host: str, since: float) -> None:
         run.until_step(lambda: f"{host}-actor-0" in self.world.played(since))
@@ -109,7 +119,8 @@ class Scenario:
         run.until_step(lambda: self._found(query, (again,)) is not None)
         self._measured(name, query, (again,), began)
 
-    def _emptied(self, host: str, name: str, began: float) -> None:
+    def emptied(self, host: str, name: str, began: float) -> None:
+        """Nothing of the run lives on a host any more."""
         living = [psutil.Process(pid) for pid in self.world.pids(host)]
         _, alive = psutil.wait_procs(living, timeout=120)
         if alive:
@@ -148,23 +159,27 @@ def play(world: World, report: Report) -> None:
         scenario.late_host, scenario.blinking_link, scenario.killed_agent, scenario.cut_host,
         scenario.killed_rank, scenario.killed_learner_agent, scenario.cut_learner,
     ]  # fmt: skip
-    with world.run(lines, "--learner.steps=100000") as run:
+    settings = ("--learner.steps=100000", f"--supervision.learner_host_s={AWAY_S}")
+    with world.run(lines, *settings[:1]) as run:
         run.until_step()
         for act in acts:
             act(run)
         began = time.time()
+        run.process.kill()
+        for host in ("h1", "h2", "h3", "h4"):
+            scenario.emptied(host, f"coordinator_killed_{host}_emptied", began)
+    with scenario.resumed(lines, settings, "killed") as run:
+        began = time.time()
         code = run.interrupt()
         report.add("interrupted_s", time.time() - began, "s")
-        _expect(code == 130, "Ctrl-C", run)
-    began = time.time()
-    with world.run(lines, "--learner.steps=100000", f"--supervision.learner_host_s={AWAY_S}") as run:
-        run.until_step()
-        report.add("resumed_s", time.time() - began, "s")
+        _expect(code == INTERRUPTED, "Ctrl-C", run)
+    with scenario.resumed(lines, settings, "interrupted") as run:
         began = time.time()
         with world.hosts.cut("h2"):
             code = run.end()
             report.add("learner_host_lost_for_good_s", time.time() - began, "s")
-            _expect(code == 1 and "h2, which holds ranks of the learner, is away" in run.said[-1], "end", run)
+        told = "h2, which holds ranks of the learner, is away and did not answer within 8 s"
+        _expect(code == 1 and told in run.said[-1], "the loss of h2", run)
 
 
 def _expect(holds: bool, what: str, run: Run) -> None:
