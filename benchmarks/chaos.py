@@ -26,7 +26,7 @@ from benchmarks.report import parse
 from common.aio import background
 from common.errors import PronghornError
 from common.run_directory import write_json
-from tests.chaos.faults import KILLS, STOPS, Clock, Disk, Injector, schedule
+from tests.chaos.faults import KILLS, STOPS, Clock, Disk, FileLimit, Injector, schedule
 from tests.chaos.invariants import broken
 from tests.chaos.proxy import Network
 from tests.chaos.setting import bad_network, faked_clock, small_disk
@@ -56,7 +56,7 @@ async def disturbed(
 ) -> None:
     """One run with faults; adds what was done and found to `out`."""
     seed = arguments.seed * 1000 + number
-    kinds = [*KILLS, *STOPS]
+    kinds = [*KILLS, *STOPS, "file limit"]
     async with AsyncExitStack() as stack:
         network, settings = None, (f"--learner.steps={arguments.steps}",)
         if number % 2:
@@ -76,7 +76,9 @@ async def disturbed(
         system.begin_like(undisturbed)
         faults = schedule(seed, kinds, max_pause_s=MAX_PAUSE_S, max_hold_s=MAX_HOLD_S)
         clock = Clock(undisturbed.directory / f"clock-{number}") if variables else None
-        injector = Injector(system, faults, network=network, disk=Disk(folder), clock=clock)
+        injector = Injector(
+            system, faults, network=network, disk=Disk(folder), limit=FileLimit(system), clock=clock
+        )
         await _play(seed, system, undisturbed, injector, out)
         _add(out, system, injector, network)
 

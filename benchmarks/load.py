@@ -66,6 +66,8 @@ class Load:
     heartbeats: int
     longest_gap_s: float
     totals: dict[str, int]
+    cpu: dict[str, float]
+    """Of each kind of process, in cores: when they add up to what the machine has, it was the limit."""
 
 
 async def load(arguments: Namespace, folder: Path) -> Load:
@@ -108,11 +110,13 @@ async def _run(
         playing = [loop.run_in_executor(processes, play, crew) for crew in crews]
         while len(learner.dispatcher.book.actors) < arguments.actors:
             await _still(playing)
-        began, before = time.monotonic(), learner.trajectories
+        await _still(playing, arguments.warmup * 60)
+        began, before, used = time.monotonic(), learner.trajectories, _cpu_s(hub, processes)
         while (seconds := time.monotonic() - began) < arguments.minutes * 60:
             await _still(playing)
             _sample(samples, seconds, hub, processes, learner)
         trajectories, totals = learner.trajectories - before, dict(learner.dispatcher.tally.totals)
+        cpu = {name: (now - used[name]) / seconds for name, now in _cpu_s(hub, processes).items()}
         await door.stop("the time is over")
         diaries = await asyncio.gather(*playing)
         await asyncio.sleep(LAST_WORDS_S)  # what they said last is still being read
@@ -124,12 +128,13 @@ async def _run(
         bus.heartbeats,
         bus.longest_gap_s,
         totals,
+        cpu,
     )
 
 
-async def _still(playing: list[asyncio.Future[Diary]]) -> None:
+async def _still(playing: list[asyncio.Future[Diary]], seconds: float = SAMPLE_S) -> None:
     """A pause; raises what ended a process of actors that should still play."""
-    done, _ = await asyncio.wait(playing, timeout=SAMPLE_S, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(playing, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for future in done:
         raise RuntimeError(f"actors left early: {future.result()}")
 
@@ -149,6 +154,13 @@ def _sample(
         samples.memory[f"actors {index}"].append(_alone(psutil.Process(pid)))
     for name, number in learner.queues().items():
         samples.queues[name].append(number)
+
+
+def _cpu_s(hub: RunningHub, processes: ProcessPoolExecutor) -> dict[str, float]:
+    """Seconds that each kind of process has computed so far."""
+    of_hub = hub.cpu()
+    actors = sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in processes._processes)
+    return {"learner": time.process_time(), "hub": of_hub.hub, "workers": of_hub.workers, "actors": actors}
 
 
 def _alone(process: psutil.Process) -> float:
@@ -172,6 +184,8 @@ def report_of(found: Load, arguments: Namespace) -> Report:
     lost = found.diary.heartbeats - found.heartbeats
     report.add("load_heartbeats_lost", lost, "", at_most=0)
     report.add("load_heartbeat_longest_gap", found.longest_gap_s, "s", at_most=BusConfig().actor_timeout_s)
+    for name, cores in found.cpu.items():
+        report.add(f"load_{name}_cpu", cores, "cores")
     for name, numbers in found.samples.queues.items():
         report.add(f"load_{name.replace(' ', '_')}_mean", float(np.mean(numbers)), "")
         report.add(f"load_{name.replace(' ', '_')}_max", max(numbers), "")
@@ -191,6 +205,7 @@ def main() -> int:
         ("--actors", {"type": int, "default": 64}),
         ("--sessions", {"type": int, "default": 2000, "help": "at a time, of all actors together"}),
         ("--minutes", {"type": float, "default": 10.0}),
+        ("--warmup", {"type": float, "default": 1.0, "help": "minutes after all have joined, not measured"}),
         ("--processes", {"type": int, "default": 2, "help": "that the actors share"}),
         ("--latency", {"type": float, "default": 4.0, "help": "mean seconds of a step, log-normal"}),
         ("--turns", {"type": int, "default": 5, "help": "of an episode"}),

@@ -5,6 +5,7 @@ and a run that does not recover is noticed by its name.
 """
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -68,6 +69,7 @@ class Injector:
     faults: Iterator[Fault]
     network: Network | None = None
     disk: "Disk | None" = None
+    limit: "FileLimit | None" = None
     clock: "Clock | None" = None
     patience_s: float = 300.0
     """A run that makes no progress for so long after a fault has not recovered."""
@@ -117,6 +119,8 @@ class Injector:
             done = self.network is not None and self.network.cut() > 0
         elif fault.kind == "disk full":
             done = self.disk is not None and await self.disk.fill(fault.hold_s)
+        elif fault.kind == "file limit":
+            done = self.limit is not None and await self.limit.lower(fault.hold_s)
         else:
             assert fault.kind == "clock jump", fault.kind
             done = self.clock is not None and self.clock.jump(fault.pick)
@@ -154,12 +158,54 @@ class Disk:
         ballast = self.folder / "ballast"
         try:
             with ballast.open("wb") as file:
-                free = os.statvfs(self.folder).f_bavail * os.statvfs(self.folder).f_frsize
-                os.posix_fallocate(file.fileno(), 0, max(1, free - RESERVE_BYTES))
+                while not self._takes_all(file.fileno()):
+                    pass
             await asyncio.sleep(hold_s)
         finally:
             ballast.unlink(missing_ok=True)
         return True
+
+    def _takes_all(self, descriptor: int) -> bool:
+        """False when somebody wrote between the look and the grasp."""
+        found = os.statvfs(self.folder)
+        try:
+            os.posix_fallocate(descriptor, 0, max(1, found.f_bavail * found.f_frsize - RESERVE_BYTES))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return not found.f_bavail
+        return True
+
+
+@dataclass(frozen=True)
+class FileLimit:
+    """A full disk for those who may not mount one: no file of learner or actors may grow (RLIMIT_FSIZE)."""
+
+    system: System
+
+    async def lower(self, hold_s: float) -> bool:
+        """Let those alive now write nothing beyond the first `RESERVE_BYTES` of a file, for a time."""
+        held = [(p, old) for p in self._writers() if (old := _limit_of(p)) is not None]
+        try:
+            for process, (_, hard) in held:
+                with suppress(psutil.NoSuchProcess):
+                    process.rlimit(psutil.RLIMIT_FSIZE, (RESERVE_BYTES, hard))
+            await asyncio.sleep(hold_s)
+        finally:
+            for process, old in held:
+                with suppress(psutil.NoSuchProcess):
+                    process.rlimit(psutil.RLIMIT_FSIZE, old)
+        return bool(held)
+
+    def _writers(self) -> list[psutil.Process]:
+        return [process for kind in ("learner", "actor") for process in self.system.processes(kind)]
+
+
+def _limit_of(process: psutil.Process) -> tuple[int, int] | None:
+    with suppress(psutil.NoSuchProcess):
+        soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+        return int(soft), int(hard)
+    return None
 
 
 @dataclass(frozen=True)

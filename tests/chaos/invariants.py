@@ -4,8 +4,10 @@ import hashlib
 import sqlite3
 
 from common.run_directory import RunDirectory
+from common.trajectory import Trajectory
 from common.weights.store import store_directory
 from learner.fsck.examine import examine
+from learner.ledger_reader import LedgerReader
 from tests.chaos.system import System
 
 
@@ -16,8 +18,8 @@ def parameters(folder: RunDirectory) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def trained(folder: RunDirectory) -> dict[int, list[tuple[int, str, int, int]]]:
-    """What every step trained on: group, task, horizon and task seed, in order."""
+def trained(folder: RunDirectory) -> dict[int, list[tuple[object, ...]]]:
+    """What every step trained on: group, task, horizon, task seed and digests of its episodes, in order."""
     db = sqlite3.connect(f"file:{folder.ledger}?mode=ro", uri=True)
     try:
         rows = db.execute(
@@ -26,10 +28,22 @@ def trained(folder: RunDirectory) -> dict[int, list[tuple[int, str, int, int]]]:
         ).fetchall()
     finally:
         db.close()
-    steps: dict[int, list[tuple[int, str, int, int]]] = {}
-    for step, *group in rows:
-        steps.setdefault(step, []).append(tuple(group))
+    steps: dict[int, list[tuple[object, ...]]] = {}
+    with LedgerReader(folder.ledger) as reader:
+        for step, group, *told in rows:
+            members = reader.group(group)[0].trajectories
+            steps.setdefault(step, []).append((group, *told, *map(_digest, members)))
     return steps
+
+
+def _digest(trajectory: Trajectory) -> str:
+    """Of what is trained on: who played it, when and at which attempt aside."""
+    digest = hashlib.blake2b(f"{trajectory.outcome} {trajectory.score}".encode(), digest_size=4)
+    for turn in trajectory.turns:
+        digest.update(f"{turn.reward} {turn.versions} {turn.is_stopped}".encode())
+        for array in (turn.prompt_tokens, turn.action_tokens, turn.behaviour_logprobs):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 async def broken(system: System, undisturbed: System) -> list[str]:
@@ -43,6 +57,7 @@ async def broken(system: System, undisturbed: System) -> list[str]:
     for step in sorted(mine.keys() | theirs.keys()):
         if mine.get(step) != theirs.get(step):
             found.append(f"step {step} trained on {mine.get(step)}, undisturbed on {theirs.get(step)}")
+            break  # what follows from it is no news
     if parameters(system.folder) != parameters(undisturbed.folder):
         found.append(f"other final parameters: {parameters(system.folder)}")
     return found + list(examine(system.folder).violations)

@@ -77,6 +77,14 @@ class System:
                 f"run {self.folder.path} was not finished within {deadline_s:g} s; deaths: {self.deaths}"
             ) from None
 
+    async def has_begun(self, deadline_s: float) -> None:
+        """Wait until all that is made before training is there; PronghornError when it is too late."""
+        deadline = time.monotonic() + deadline_s
+        while not self.progress().trajectories:
+            if time.monotonic() > deadline:
+                raise PronghornError(f"run {self.folder.path} played nothing within {deadline_s:g} s")
+            await asyncio.sleep(AGAIN_S)
+
     async def _once(self) -> int:
         overrides = [f"--run.directory={self.directory}", f"--run.name={self.name}", *self.settings]
         command = ["-m", "launch.cli", "run", str(CONFIG), *overrides]
