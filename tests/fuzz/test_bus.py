@@ -13,7 +13,6 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common import codec
 from common.bus.config import BusConfig
 from common.bus.sockets import connect
 from common.bus.tcp import TcpLearnerBus
@@ -22,6 +21,7 @@ from common.messages import ChunkRequest, Goodbye, Heartbeat, Hello, Ready, Subm
 from launch.keys import make
 from tests.common.records import make_trajectory
 from tests.contracts.nets import join
+from tests.fuzz.mutations import frames_like
 from tests.fuzz.town import Town, resident_mb, town
 from tests.fuzz.zmtp import GREETING, PLAIN_PEERS, connected, frame, ready, send_until_cut
 
@@ -38,46 +38,19 @@ FUZZ = settings(
 )
 
 PORTS = st.sampled_from(sorted(PLAIN_PEERS))
-VALID = [
-    codec.encode(message)
-    for message in (
-        Hello(actor="stranger"),
-        Ready(credits=3),
-        Heartbeat(policy_version=0, num_sessions=0, held=((1, 2),)),
-        Submit(trajectory=make_trajectory(num_turns=1)),
-        Submit(trajectory=make_trajectory(num_turns=1, num_actions=20_000)),
-        ChunkRequest(version=1, offset=0, num_bytes=1000),
-        Goodbye(),
-    )
-]
+VALID = (
+    Hello(actor="stranger"),
+    Ready(credits=3),
+    Heartbeat(policy_version=0, num_sessions=0, held=((1, 2),)),
+    Submit(trajectory=make_trajectory(num_turns=1)),
+    Submit(trajectory=make_trajectory(num_turns=1, num_actions=20_000)),
+    ChunkRequest(version=1, offset=0, num_bytes=1000),
+    Goodbye(),
+)
 """Messages to begin from."""
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> list[bytes]:
-    """A valid message with bytes changed, cut or added, and frames dropped, doubled or swapped."""
-    frames = [bytes(part) for part in draw(st.sampled_from(VALID))]
-    for _ in range(draw(st.integers(0, 4))):
-        place = draw(st.integers(0, len(frames) - 1)) if frames else 0
-        change = draw(st.sampled_from(["byte", "cut", "add", "drop", "double"]))
-        content = frames[place] if frames else b""
-        at = draw(st.integers(0, max(0, len(content) - 1)))
-        if not frames or change == "add":
-            frames.insert(place, draw(st.binary(max_size=40)))
-        elif change == "byte":
-            frames[place] = content[:at] + draw(st.binary(min_size=1, max_size=3)) + content[at + 1 :]
-        elif change == "cut":
-            frames[place] = content[:at]
-        elif change == "drop":
-            del frames[place]
-        else:
-            frames.insert(place, content)
-    # Without a fresh checksum nothing behind it would ever be reached.
-    is_sealed: bool = draw(st.sampled_from([True, False]))
-    return [bytes(part) for part in codec.seal(frames)] if frames and is_sealed else frames or [b""]
-
-
-FRAMES = mutated() | st.lists(st.binary(max_size=300), min_size=1, max_size=8)
+FRAMES = frames_like(VALID)
 
 
 @pytest.fixture(scope="module")
