@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -144,7 +145,7 @@ class Scenario:
 
 def _is_rank(pid: int) -> bool:
     arguments = psutil.Process(pid).cmdline()
-    return arguments[-3:-1] == ["-m", "learner"] and "torch.distributed.run" not in arguments
+    return ("-m", "learner") in pairwise(arguments) and "torch.distributed.run" not in arguments
 
 
 def play(world: World, report: Report) -> None:
@@ -156,8 +157,8 @@ def play(world: World, report: Report) -> None:
         world.line("h3", "actors:1,relay"),
     ]
     acts: list[Callable[[Run], None]] = [
-        scenario.late_host, scenario.blinking_link, scenario.killed_agent, scenario.cut_host,
         scenario.killed_rank, scenario.killed_learner_agent, scenario.cut_learner,
+        scenario.late_host, scenario.blinking_link, scenario.killed_agent, scenario.cut_host,
     ]  # fmt: skip
     settings = ("--learner.steps=100000", f"--supervision.learner_host_s={AWAY_S}")
     with world.run(lines, *settings[:1]) as run:

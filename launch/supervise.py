@@ -111,9 +111,14 @@ def reason_of(log_file: Path) -> str:
         for line in text.rpartition(START_LINE)[2].splitlines()
         if line.strip() and "torch.distributed.elastic" not in line
     ]
-    patterns = (r"pronghorn( \w+)?: ", r"[\w.]*(Error|Exception|Fault|Interrupt|Failed)\b.*", r"\S")
+    patterns = (
+        r"pronghorn( \w+)?: ",
+        r"[\w.]*(Error|Exception|Fault|Interrupt|Failed)\b.*",
+        r"traceback : Signal ",  # torchrun's word for a rank that was killed and could say nothing
+        r"\S",
+    )
     for pattern in patterns:
         for line in reversed(said):
             if re.match(pattern, line):
-                return re.sub(patterns[0], "", line)[:400]
+                return re.sub(f"{patterns[0]}|traceback : ", "", line, count=1)[:400]
     return "it wrote nothing"

@@ -125,6 +125,11 @@ def test_the_reason_is_the_last_error_of_the_last_start(tmp_path: Path) -> None:
     assert reason_of(log) == "MemoryError: too large"
     log.write_text(f"{START_LINE}\nValueError: noise\npronghorn learner: no batch within 5 s\nmore\n")
     assert reason_of(log) == "no batch within 5 s"
+    table = (
+        "Root Cause:\n  exitcode  : -9 (pid: 7)\n  traceback : Signal 9 (SIGKILL) received by PID 7\n====\n"
+    )
+    log.write_text(f"{START_LINE}\n{table}")
+    assert reason_of(log) == "Signal 9 (SIGKILL) received by PID 7"
     log.write_text(f"{START_LINE}\n")
     assert reason_of(log) == "it wrote nothing"
     assert reason_of(tmp_path / "none") == "it left no log"
