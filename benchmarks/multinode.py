@@ -181,6 +181,9 @@ def play(world: World, report: Report) -> None:
             report.add("learner_host_lost_for_good_s", time.time() - began, "s")
         told = "h2, which holds ranks of the learner, is away and did not answer within 8 s"
         _expect(code == 1 and told in run.said[-1], "the loss of h2", run)
+    scenario.emptied("h2", "learner_host_lost_for_good_emptied", began)
+    with scenario.resumed(lines, settings, "lost") as run:
+        _expect(run.interrupt() == INTERRUPTED, "the last Ctrl-C", run)
 
 
 def _expect(holds: bool, what: str, run: Run) -> None:
