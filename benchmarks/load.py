@@ -29,7 +29,6 @@ from benchmarks.parts.load_learner import ConsumingLearner, CountingBus
 from benchmarks.report import Report, parse
 from common.aio import background
 from common.bus.config import BusConfig
-from common.messages import PolicyAnnouncement
 
 SAMPLE_S = 1.0
 MIB = 1 << 20
@@ -90,7 +89,12 @@ async def load(arguments: Namespace, folder: Path) -> Load:
         context = multiprocessing.get_context("spawn")
         try:
             with ProcessPoolExecutor(len(crews), mp_context=context) as processes:
-                return await _run(arguments, hub, bus, learner, crews, processes)
+                try:
+                    return await _run(arguments, hub, bus, learner, crews, processes)
+                except BaseException:
+                    for process in processes._processes.values():
+                        process.kill()  # nobody tells these actors to stop any more
+                    raise
         finally:
             learner.close()
             await bus.close()
@@ -105,7 +109,7 @@ async def _run(
     processes: ProcessPoolExecutor,
 ) -> Load:
     samples, door, loop = Samples(), learner.door, asyncio.get_running_loop()
-    await bus.announce(PolicyAnnouncement(version=0, horizon=arguments.turns, sampling=learner.sampling))
+    await learner.announce(0)
     async with background(door.receive(), door.serve(), door.watch(), learner.consume()):
         playing = [loop.run_in_executor(processes, play, crew) for crew in crews]
         while len(learner.dispatcher.book.actors) < arguments.actors:
@@ -180,6 +184,7 @@ def report_of(found: Load, arguments: Namespace) -> Report:
     report.add("load_submissions_repeated", found.diary.repeated, "")
     report.add("load_faults", found.totals.get("faults", 0), "", at_most=0)
     report.add("load_leases_returned", found.totals.get("returned_leases", 0), "", at_most=0)
+    report.add("load_dropped_stale", found.totals.get("dropped_stale", 0), "")
     report.add("load_heartbeats", found.heartbeats, "")
     lost = found.diary.heartbeats - found.heartbeats
     report.add("load_heartbeats_lost", lost, "", at_most=0)
@@ -205,9 +210,9 @@ def main() -> int:
         ("--actors", {"type": int, "default": 64}),
         ("--sessions", {"type": int, "default": 2000, "help": "at a time, of all actors together"}),
         ("--minutes", {"type": float, "default": 10.0}),
-        ("--warmup", {"type": float, "default": 1.0, "help": "minutes after all have joined, not measured"}),
+        ("--warmup", {"type": float, "default": 2.0, "help": "minutes after all have joined, not measured"}),
         ("--processes", {"type": int, "default": 2, "help": "that the actors share"}),
-        ("--latency", {"type": float, "default": 4.0, "help": "mean seconds of a step, log-normal"}),
+        ("--latency", {"type": float, "default": 8.0, "help": "mean seconds of a step, log-normal"}),
         ("--turns", {"type": int, "default": 5, "help": "of an episode"}),
         ("--directory", {"type": Path, "help": "for ledger and outboxes; the temporary folder by default"}),
     )

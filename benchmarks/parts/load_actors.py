@@ -120,7 +120,7 @@ async def _act(crew: Crew, name: str, hub: HubClient, diary: Diary) -> None:
     bus = NotingBus(crew.bus, name, RUN)
     bus.diary = diary
     engine = ScriptedEngine(lambda _: action(SAID), end_token_ids=(END,))
-    engine.prompts = _Forgetful()
+    engine.prompts, engine.loaded = _Forgetful(), _Forgetful()
     await engine.start()
     table = Table(name, hub, engine, SpelledDialogue, "plain", episode_s=600)
     sync = WeightSync(bus, engine, crew.folder / name)
@@ -133,7 +133,7 @@ async def _act(crew: Crew, name: str, hub: HubClient, diary: Diary) -> None:
 
 
 class _Forgetful(list):  # type: ignore[type-arg]
-    """The scripted engine remembers every prompt, which is not what is measured."""
+    """The scripted engine remembers every prompt and version, which is not what is measured."""
 
     def append(self, _: object) -> None:
         """Keep nothing."""

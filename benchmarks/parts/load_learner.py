@@ -1,15 +1,20 @@
-"""A learner that consumes without training: real bus, door, dispatcher and ledger, no torch."""
+"""A learner that consumes without training: real bus, door, dispatcher and ledger, no torch.
 
-import asyncio
+Each step announces a version whose weights are one number: what older ones sampled grows stale as ever.
+"""
+
 import time
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.parts.load_actors import RUN
 from common.bus.bus import LearnerBus
 from common.bus.config import BusConfig
 from common.bus.tcp import TcpLearnerBus
-from common.messages import FromActor, Heartbeat, Sampling
+from common.messages import FromActor, Heartbeat, PolicyAnnouncement, Sampling
 from common.trajectory import TaskReference
+from common.weights.store import WeightStore
 from envhub import registry
 from learner.config import LearnerConfig, StalenessConfig
 from learner.dispatcher import Dispatcher
@@ -63,6 +68,9 @@ class ConsumingLearner:
             staleness=StalenessConfig(max_staleness=MAX_STALENESS),
         )
         self.trajectories = 0
+        self._bus = bus
+        self._turns = turns
+        self._store = WeightStore(folder)
         self.sampling = SAMPLING
         self.ledger = Ledger(folder / "ledger.sqlite", RUN)
         self.dispatcher = Dispatcher(
@@ -87,8 +95,25 @@ class ConsumingLearner:
             trained = [trajectory for group in groups for trajectory in group.trajectories]
             self.dispatcher.tally.flush(trained)
             self.trajectories += len(trained)
+            await self.announce(step)
             await self.door.grant()
-            await asyncio.sleep(0)
+
+    async def announce(self, version: int) -> None:
+        """Tell the actors of a version; 0 is the one that they begin with."""
+        manifest = None
+        if version:
+            manifest = self._store.write(
+                version, [("step", "float32", np.array([version], np.float32), (1,))]
+            )
+        await self._bus.announce(
+            PolicyAnnouncement(
+                version=version,
+                horizon=self._turns,
+                sampling=self.sampling,
+                manifest=manifest,
+                published_at=time.time(),
+            )
+        )
 
     def queues(self) -> dict[str, int]:
         """How much waits where."""
@@ -103,6 +128,7 @@ class ConsumingLearner:
         }
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger, free the memory of the weights."""
         self.dispatcher.close()
         self.ledger.close()
+        self._store.close()

@@ -20,7 +20,7 @@ from common.bus.gate import Gate
 from common.bus.limits import CHUNKS_WAITING
 from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
-from common.messages import ChunkRequest, Grant, Heartbeat, Lease, Ready, Submit, Welcome
+from common.messages import ChunkRequest, Grant, Lease, Ready, Submit
 from tests.chaos.proxy import LOOPBACK, StreamProxy, Weather
 from tests.common.records import make_trajectory
 from tests.contracts.nets import Files
@@ -66,12 +66,6 @@ async def leases(bus: TcpActorBus, number: int) -> list[Lease]:
     return found
 
 
-async def beat(bus: TcpActorBus) -> None:
-    while True:
-        await bus.send(Heartbeat(policy_version=0, num_sessions=0))
-        await asyncio.sleep(0.1)
-
-
 def played(lease: Lease) -> Submit:
     known = {"identity": lease.identity, "task": lease.task, "horizon": lease.horizon}
     return Submit(trajectory=make_trajectory().model_copy(update=known))
@@ -108,10 +102,6 @@ async def test_an_actor_that_does_not_read_is_given_up_and_its_leases_are_played
         for lease in again:
             await quick.send(played(lease))
         assert len((await learner.dispatcher.take_batch())[0].trajectories) == SESSIONS
-        proxy.flows.set()
-        async with background(beat(slow)):
-            while not isinstance(await slow.receive(), Welcome):
-                pass
         await slow.close()
         await quick.close()
     learner.close()
