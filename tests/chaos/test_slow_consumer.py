@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -47,6 +47,15 @@ class ShortBus(TcpLearnerBus):
 
 
 @asynccontextmanager
+async def opened(bus: TcpLearnerBus | TcpActorBus) -> AsyncIterator[None]:
+    try:
+        await bus.start()
+        yield
+    finally:
+        await bus.close()
+
+
+@asynccontextmanager
 async def proxied(port: int) -> AsyncIterator[StreamProxy]:
     proxy = StreamProxy(Weather(Random(0)), buffer_bytes=BUFFER_BYTES)
     proxy.target_port = port
@@ -75,16 +84,15 @@ async def test_an_actor_that_does_not_read_is_given_up_and_its_leases_are_played
     tmp_path: Path,
 ) -> None:
     bus = ShortBus(CONFIG, RUN)
-    await bus.start()
-    learner = ConsumingLearner(bus, bus.config, tmp_path, sessions=SESSIONS, turns=2)
-    book, door = learner.dispatcher.book, learner.door
-    async with (
-        asyncio.timeout(DEADLINE_S),
-        proxied(bus.ledger_port) as proxy,
-        background(door.receive(), door.serve()),
-    ):
+    async with asyncio.timeout(DEADLINE_S), AsyncExitStack() as stack:
+        await stack.enter_async_context(opened(bus))
+        learner = ConsumingLearner(bus, bus.config, tmp_path, sessions=SESSIONS, turns=2)
+        stack.callback(learner.close)
+        book, door = learner.dispatcher.book, learner.door
+        proxy = await stack.enter_async_context(proxied(bus.ledger_port))
+        await stack.enter_async_context(background(door.receive(), door.serve()))
         slow = TcpActorBus(bus.config.model_copy(update={"ledger_port": proxy.port}), "slow", RUN)
-        await slow.start()
+        await stack.enter_async_context(opened(slow))
         await slow.send(Ready(credits=SESSIONS, is_first=True))
         granted = await leases(slow, SESSIONS)
         proxy.flows.clear()
@@ -93,7 +101,7 @@ async def test_an_actor_that_does_not_read_is_given_up_and_its_leases_are_played
             await slow.send(played(granted[0]))
         assert psutil.Process().memory_full_info().uss - before < LOOPBACK_BYTES
         quick = TcpActorBus(bus.config, "quick", RUN)
-        await quick.start()
+        await stack.enter_async_context(opened(quick))
         await quick.send(Ready(credits=SESSIONS - 1, is_first=True))
         again = await leases(quick, SESSIONS - 1)
         assert {(x.identity.group, x.identity.member) for x in again} == {
@@ -102,10 +110,6 @@ async def test_an_actor_that_does_not_read_is_given_up_and_its_leases_are_played
         for lease in again:
             await quick.send(played(lease))
         assert len((await learner.dispatcher.take_batch())[0].trajectories) == SESSIONS
-        await slow.close()
-        await quick.close()
-    learner.close()
-    await bus.close()
 
 
 async def test_one_that_asks_for_weights_and_does_not_read_them_costs_a_few_chunks(tmp_path: Path) -> None:
@@ -113,13 +117,17 @@ async def test_one_that_asks_for_weights_and_does_not_read_them_costs_a_few_chun
     files = Files()
     files.files[1] = tmp_path / "held"
     bus = ShortBus(CONFIG, RUN, files)
-    await bus.start()
 
     def request(num_bytes: int) -> list[codec.Buffer]:
         return codec.encode(ChunkRequest(version=1, offset=0, num_bytes=num_bytes))
 
-    with zmq.asyncio.Context() as context:
-        async with asyncio.timeout(DEADLINE_S), proxied(bus.weights_port) as proxy:
+    context = zmq.asyncio.Context()
+    try:
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            opened(bus),
+            proxied(bus.weights_port) as proxy,
+        ):
             slow, quick = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
             slow.connect(f"tcp://{LOOPBACK}:{proxy.port}")
             quick.connect(f"tcp://{LOOPBACK}:{bus.weights_port}")
@@ -132,6 +140,5 @@ async def test_one_that_asks_for_weights_and_does_not_read_them_costs_a_few_chun
                 await quick.recv_multipart()
             most = CHUNKS_WAITING * CONFIG.chunks_in_flight * CONFIG.chunk_bytes + LOOPBACK_BYTES
             assert bus._chunks.served_bytes < most
-            slow.close(linger=0)
-            quick.close(linger=0)
-    await bus.close()
+    finally:
+        context.destroy(linger=0)
