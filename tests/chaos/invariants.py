@@ -2,6 +2,10 @@
 
 import hashlib
 import sqlite3
+from operator import itemgetter
+from pathlib import Path
+
+from safetensors import deserialize
 
 from common.run_directory import RunDirectory
 from common.trajectory import Trajectory
@@ -12,10 +16,19 @@ from tests.chaos.system import System
 
 
 def parameters(folder: RunDirectory) -> dict[str, str]:
-    """Checksums of the final model and of the last checkpoint's tensors."""
+    """Checksums of the tensors of the final model and of the last checkpoint, optimizer state included."""
     last = max(folder.checkpoints.glob("step-*"))
     files = [folder.final_model / "model.safetensors", *sorted(last.glob("*.safetensors"))]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {file.name: _tensors(file) for file in files}
+
+
+def _tensors(file: Path) -> str:
+    """Not of the whole file: safetensors writes the entries of a header's metadata in any order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(deserialize(file.read_bytes()), key=itemgetter(0)):
+        digest.update(f"{name} {tensor['dtype']} {tensor['shape']}".encode())
+        digest.update(tensor["data"])
+    return digest.hexdigest()
 
 
 def trained(folder: RunDirectory) -> dict[int, list[tuple[object, ...]]]:
