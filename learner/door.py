@@ -53,11 +53,15 @@ class Door:
             await self.grant()
 
     async def watch(self) -> None:
-        """Endless: every heartbeat interval, take the leases of actors that have been silent for too long."""
+        """Endless: every heartbeat interval, take the leases of actors that have been silent for too long.
+
+        And of those that have not begun for as long: they are here, and must say Hello once more.
+        """
         while True:
             await asyncio.sleep(self._config.heartbeat_s)
-            for actor in self._dispatcher.book.silent(self._config.actor_timeout_s):
-                log.warning("lost actor=%s silent_s=%.1f", actor, self._config.actor_timeout_s)
+            limit_s, book = self._config.actor_timeout_s, self._dispatcher.book
+            for actor in {*book.silent(limit_s), *book.unbegun(limit_s)}:
+                log.warning("lost actor=%s silent_s=%.1f", actor, limit_s)
                 await self._give_up(actor, "lost")
                 await self.grant()
 
@@ -93,16 +97,18 @@ class Door:
             case Heartbeat():
                 self.heartbeats[actor] = message
                 if message.asked is not None:
-                    dispatcher.book.restate(actor, message.asked, self._config.actor_timeout_s)
+                    dispatcher.book.restate(actor, message.asked)
                 await dispatcher.reconcile(actor, message.held, self._config.actor_timeout_s)
             case Goodbye():
                 await dispatcher.leave(actor, "left")
 
     async def _send(self, messages: Iterable[tuple[str, FromLearner]]) -> None:
         """Deliver; an actor that cannot be reached any more loses its leases to others."""
+        gone: set[str] = set()
         for actor, message in messages:
-            if not await self._bus.send(actor, message):
+            if actor not in gone and not await self._bus.send(actor, message):
                 log.warning("unreachable actor=%s", actor)
+                gone.add(actor)
                 await self._give_up(actor, "unreachable")
 
     async def _give_up(self, actor: str, why: LeaseEnd) -> None:

@@ -93,18 +93,18 @@ class LeaseBook:
             peer.credits += credits
             peer.asked += credits
 
-    def restate(self, actor: str, asked: int, grace_s: float) -> None:
-        """The actor has asked for so many leases since it began: what was lost or repeated is made good.
-
-        One that joined less than `grace_s` ago and has not begun may speak of its former life.
-        """
+    def restate(self, actor: str, asked: int) -> None:
+        """The actor has asked for so many leases since it began: what was lost or repeated is made good."""
         peer = self._peers.get(actor)
-        if peer is None:
-            return  # given up while its heartbeat was being read
-        if not peer.has_begun and self._clock() - peer.joined_at <= grace_s:
-            return
-        peer.credits = max(0, peer.credits + asked - peer.asked)
-        peer.asked, peer.has_begun = asked, True
+        if peer is not None and peer.has_begun:  # else it speaks of its former life
+            peer.credits = max(0, peer.credits + asked - peer.asked)
+            peer.asked = asked
+
+    def unbegun(self, longer_than_s: float) -> list[str]:
+        """Actors that joined so long ago and never began: their Welcome, or their answer to it, was lost."""
+        now = self._clock()
+        late = [name for name, peer in self._peers.items() if now - peer.joined_at > longer_than_s]
+        return [name for name in late if not self._peers[name].has_begun]
 
     def offer(self, group: OpenGroup, sampling: Sampling, min_version: int, *, urgent: bool = False) -> None:
         """Make the unplayed members of a group available; `urgent` ones go before all others."""

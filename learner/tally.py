@@ -1,7 +1,9 @@
 """What has been played since the last step: the numbers of the curves, per horizon where it matters."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -11,11 +13,42 @@ LENGTH_BUCKETS = (2, 4, 8, 16, 32, 64)
 """Upper bounds, in turns, of the episode-length histograms; the last bucket is open."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """What the curves need of one episode: it may be long until the next step, and tokens are not needed."""
+
+    horizon: int
+    is_success: bool
+    is_truncated: bool
+    episode_return: float
+    num_turns: int
+    num_malformed: int
+    """Turns."""
+    num_cut: int
+    """Actions cut by their token limit."""
+    num_tokens: int
+    num_action_tokens: int
+
+    @classmethod
+    def of(cls, t: Trajectory) -> Self:
+        return cls(
+            horizon=t.horizon,
+            is_success=t.is_success,
+            is_truncated=t.is_truncated,
+            episode_return=t.episode_return,
+            num_turns=len(t.turns),
+            num_malformed=sum(turn.is_malformed for turn in t.turns),
+            num_cut=sum(not turn.is_stopped for turn in t.turns),
+            num_tokens=t.num_tokens,
+            num_action_tokens=t.num_action_tokens,
+        )
+
+
 class Tally:
     """Every training episode since the last `flush`, trained on or not, so that the curves are unbiased."""
 
     def __init__(self) -> None:
-        self._played: list[Trajectory] = []
+        self._played: list[_Played] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._noted: dict[str, float] = {}
         self.totals: dict[str, int] = defaultdict(int)
@@ -23,7 +56,7 @@ class Tally:
 
     def add(self, trajectory: Trajectory) -> None:
         """One more episode arrived."""
-        self._played.append(trajectory)
+        self._played.append(_Played.of(trajectory))
         self.totals["generated_tokens"] += trajectory.num_action_tokens
 
     def count(self, name: str, number: int = 1) -> None:
@@ -43,20 +76,22 @@ class Tally:
         values["episodes/played"] = float(len(played))
         if played:
             values |= _episode_values(played)
-        values |= _histogram("admitted", played) | _histogram("trained", trained)
+        values |= _histogram("admitted", [episode.num_turns for episode in played])
+        values |= _histogram("trained", [len(trajectory.turns) for trajectory in trained])
         noted, self._noted = self._noted, {}
         return values | noted
 
 
-def _episode_values(played: Sequence[Trajectory]) -> dict[str, float]:
+def _episode_values(played: Sequence[_Played]) -> dict[str, float]:
+    num_turns = sum(t.num_turns for t in played)
     values = {
         "train/success": float(np.mean([t.is_success for t in played])),
         "train/return": float(np.mean([t.episode_return for t in played])),
-        "train/reward_per_turn": float(np.mean([t.episode_return / max(1, len(t.turns)) for t in played])),
+        "train/reward_per_turn": float(np.mean([t.episode_return / max(1, t.num_turns) for t in played])),
         "train/truncated_share": float(np.mean([t.is_truncated for t in played])),
-        "train/malformed_share": _share(turn.is_malformed for t in played for turn in t.turns),
-        "train/cut_action_share": _share(not turn.is_stopped for t in played for turn in t.turns),
-        "episodes/turns": float(np.mean([len(t.turns) for t in played])),
+        "train/malformed_share": sum(t.num_malformed for t in played) / max(1, num_turns),
+        "train/cut_action_share": sum(t.num_cut for t in played) / max(1, num_turns),
+        "episodes/turns": float(np.mean([t.num_turns for t in played])),
         "episodes/tokens": float(np.mean([t.num_tokens for t in played])),
         "episodes/action_tokens": float(np.mean([t.num_action_tokens for t in played])),
     }
@@ -65,19 +100,14 @@ def _episode_values(played: Sequence[Trajectory]) -> dict[str, float]:
         values[f"horizon/{horizon}/success"] = float(np.mean([t.is_success for t in at]))
         values[f"horizon/{horizon}/return"] = float(np.mean([t.episode_return for t in at]))
         values[f"horizon/{horizon}/truncated_share"] = float(np.mean([t.is_truncated for t in at]))
-        values[f"horizon/{horizon}/turns"] = float(np.mean([len(t.turns) for t in at]))
+        values[f"horizon/{horizon}/turns"] = float(np.mean([t.num_turns for t in at]))
         values[f"horizon/{horizon}/episodes"] = float(len(at))
     return values
 
 
-def _share(flags: Iterable[bool]) -> float:
-    marks = list(flags)
-    return float(np.mean(marks)) if marks else 0.0
-
-
-def _histogram(kind: str, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+def _histogram(kind: str, num_turns: Sequence[int]) -> dict[str, float]:
     """Episodes by length in turns: dropping is biased against long ones, so both sides are published."""
-    lengths = np.array([len(t.turns) for t in trajectories], dtype=np.int64)
+    lengths = np.array(num_turns, dtype=np.int64)
     bounds = (0, *LENGTH_BUCKETS, np.iinfo(np.int64).max)
     names = [f"up_to_{b}" for b in LENGTH_BUCKETS] + [f"over_{LENGTH_BUCKETS[-1]}"]
     return {

@@ -76,32 +76,32 @@ def test_credits_asked_for_before_the_actor_knew_that_it_had_joined_are_void(boo
 
 def test_credits_that_were_lost_on_the_way_come_back_with_a_heartbeat(book: LeaseBook) -> None:
     book.add_credits("a", 2)
-    book.restate("a", 9, grace_s=10)  # 3 at first, 2 more, and 4 that never arrived
+    book.restate("a", 9)  # 3 at first, 2 more, and 4 that never arrived
     assert book.num_credits == 1 + 2 + 4
-    book.restate("a", 9, grace_s=10)
+    book.restate("a", 9)
     assert book.num_credits == 7
 
 
 def test_credits_that_arrived_twice_are_taken_back(book: LeaseBook) -> None:
     for _ in range(2):
         book.add_credits("a", 2)
-    book.restate("a", 5, grace_s=10)
+    book.restate("a", 5)
     assert book.num_credits == 3
 
 
 def test_no_more_credits_are_taken_back_than_there_are(book: LeaseBook) -> None:
-    book.restate("a", 0, grace_s=10)
+    book.restate("a", 0)
     assert book.num_credits == 0
 
 
-def test_an_actor_whose_first_credits_were_lost_begins_when_its_former_life_is_over(
+def test_an_actor_that_has_not_begun_speaks_of_its_former_life_and_is_named_when_it_should_have(
     book: LeaseBook, clock: Clock
 ) -> None:
-    book.join("a")
-    book.restate("a", 8, grace_s=10)
+    assert book.join("a")
+    book.restate("a", 8)
     assert book.num_credits == 0
+    assert book.unbegun(10) == []
     clock.now = 11.0
-    book.restate("a", 5, grace_s=10)
-    assert book.num_credits == 5
-    book.restate("nobody", 5, grace_s=10)
-    assert book.num_credits == 5
+    assert book.unbegun(10) == ["a"]
+    book.add_credits("a", 0, is_first=True)
+    assert book.unbegun(10) == []
