@@ -48,6 +48,6 @@ def sweep(root: Path) -> None:
             with (folder / "lock").open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-            _log.info("removed a dead hub's folder=%s", folder)
+            _log.debug("removed a dead hub's folder=%s", folder)
         except OSError:  # its hub lives
             continue
