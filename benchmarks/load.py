@@ -2,7 +2,8 @@
 
 Real: the hub in processes of its own, TCP bus, door, dispatcher, ledger, actors with outboxes on the disk.
 Scripted: the engines, which answer at once, and the learner's step, which consumes without training. The
-actors share a few processes, as many as `--processes`; the hub makes every step last `--latency` on average.
+actors share a few processes, as many as `--processes`; the hub makes every step last `--latency` on average,
+log-normal with a tail that stays below the client's deadline, so that whatever faults is a fault.
 
     python -m benchmarks.load --actors 64 --sessions 2000 --minutes 10
     python -m benchmarks.load --minutes 60        # the soak
@@ -36,6 +37,8 @@ GROWTH_PER_MINUTE = 0.005
 SLACK_MIB = 1.0
 """Flat: in the second half memory grows by less than half a percent and 1 MiB per minute."""
 LAST_WORDS_S = 2.0
+SIGMA = 0.5
+"""Of the logarithm of a step's seconds: one in 10^8 lasts longer than 120 s where the mean is 8."""
 
 
 @dataclass
@@ -73,7 +76,8 @@ async def load(arguments: Namespace, folder: Path) -> Load:
     """Start everything, let it run for the time asked for, and stop it in good order."""
     sessions = -(-arguments.sessions // arguments.actors)
     settings = (
-        f"latency_mean_s = {arguments.latency}\nmax_sessions = {2 * arguments.sessions}\nnum_workers = 1"
+        f"latency_mean_s = {arguments.latency}\nlatency_sigma = {SIGMA}\n"
+        f"max_sessions = {2 * arguments.sessions}\nnum_workers = 1"
     )
     async with running_hub(settings) as hub:
         bus = CountingBus(BusConfig())
