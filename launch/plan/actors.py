@@ -9,7 +9,6 @@ import simpy
 
 from actors.actor import FAULT_PAUSE_S, MAX_FAULT_PAUSE_S
 from common.messages import Lease
-from common.trajectory import Member
 from launch.plan.costs import Costs
 from launch.plan.engine import SharedEngine, Spans
 from launch.plan.episodes import Episode
@@ -78,13 +77,13 @@ class SimulatedActor:
         env, costs, record = around.env, around.costs, around.record
         granted_at = env.now
         yield env.timeout(costs.grant_s + around.way_s)
-        record.wait("delivery", env.now - granted_at)
+        record.waits["delivery"] += env.now - granted_at
         waits_since = env.now
         while self.engine.version < lease.min_version:
             yield self._loaded
-        record.wait("weights", env.now - waits_since)
+        record.waits["weights"] += env.now - waits_since
         yield env.timeout(episode.opening_s)
-        record.wait("opening", episode.opening_s)
+        record.waits["opening"] += episode.opening_s
         turns = len(episode.turns)
         breaks_at = turns
         if costs.fault_share and around.random.random() < costs.fault_share:
@@ -97,7 +96,7 @@ class SimulatedActor:
             return
         sent_at = env.now
         yield env.timeout(costs.delivery_s + around.way_s)
-        record.wait("delivery", env.now - sent_at)
+        record.waits["delivery"] += env.now - sent_at
         self._submit(self.name, lease, spans)
 
     def _turns(self, episode: Episode, number: int, spans: Spans) -> Process:
@@ -108,8 +107,8 @@ class SimulatedActor:
             context += turn.prompt_tokens
             asked_at = env.now
             sampled, waited_s = yield self.engine.generate(context, turn.prompt_tokens, turn.action_tokens)
-            record.wait("engine_queue", waited_s)
-            record.wait("generation", env.now - asked_at - waited_s)
+            record.waits["engine_queue"] += waited_s
+            record.waits["generation"] += env.now - asked_at - waited_s
             spans += sampled
             context += turn.action_tokens
             if around.hub is None:
@@ -118,11 +117,11 @@ class SimulatedActor:
                 asked_at = env.now
                 with around.hub.request() as place:
                     yield place
-                    record.wait("hub_queue", env.now - asked_at)
+                    record.waits["hub_queue"] += env.now - asked_at
                     yield env.timeout(turn.environment_s)
-            record.wait("environment", turn.environment_s)
+            record.waits["environment"] += turn.environment_s
 
 
-def fault_pause_s(identity: Member) -> float:
+def fault_pause_s(attempt: int) -> float:
     """How long a session rests after a fault, as the actor does."""
-    return float(min(MAX_FAULT_PAUSE_S, FAULT_PAUSE_S * 2.0**identity.attempt))
+    return float(min(MAX_FAULT_PAUSE_S, FAULT_PAUSE_S * 2.0 ** min(attempt, 100)))

@@ -1,34 +1,22 @@
 """The arguments of `pronghorn plan`; imports nothing heavier than argparse."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def _counts(text: str) -> list[int]:
-    return [_count(part, 1) for part in text.split(",")]
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from {least}")
+        return number
 
-
-def _steps(text: str) -> int:
-    return _count(text, 1)
-
-
-def _ages(text: str) -> list[int]:
-    return [_count(part, 0) for part in text.split(",")]
-
-
-def _count(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: allowed are whole numbers from {least}")
-    return number
-
-
-def _amounts(text: str) -> list[float]:
-    return [_amount(part) for part in text.split(",")]
+    return parse
 
 
 def _amount(text: str) -> float:
@@ -41,17 +29,16 @@ def _amount(text: str) -> float:
     return number
 
 
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    return lambda text: [kind(part) for part in text.split(",")]
+
+
 SWEPT = {
-    "actors": ("--actors", _counts, "N,...", "actor processes, each with an engine of its own"),
-    "ranks": ("--ranks", _counts, "M,...", "ranks of the learner"),
-    "max_staleness": ("--max-staleness", _ages, "V,...", "policy versions"),
-    "bandwidth_mb_s": ("--bandwidth", _amounts, "MB/S,...", "between hosts; 0: weights stay on one host"),
-    "environment_s": (
-        "--latency",
-        _amounts,
-        "S,...",
-        "mean of one environment step; recorded ones are scaled",
-    ),
+    "actors": ("--actors", _whole(1), "N,...", "actor processes, each with an engine of its own"),
+    "ranks": ("--ranks", _whole(1), "M,...", "ranks of the learner, on each of its hosts"),
+    "max_staleness": ("--max-staleness", _whole(0), "V,...", "policy versions"),
+    "bandwidth_mb_s": ("--bandwidth", _amount, "MB/S,...", "between hosts; 0: weights stay on one host"),
+    "environment_s": ("--latency", _amount, "S,...", "mean of an environment step; recorded ones are scaled"),
 }
 """Field of a setting -> its option; every combination of the values given is simulated."""
 
@@ -69,10 +56,10 @@ def add_plan(commands: Any) -> None:
         help="a run to calibrate on, or stated figures",
     )
     for name, (option, kind, metavar, text) in SWEPT.items():
-        plan.add_argument(option, dest=name, type=kind, default=[], metavar=metavar, help=text)
+        plan.add_argument(option, dest=name, type=_listed(kind), default=[], metavar=metavar, help=text)
     plan.add_argument(
         "--steps",
-        type=_steps,
+        type=_whole(1),
         default=0,
         metavar="N",
         help="to simulate; default: learner.steps, at most 300",

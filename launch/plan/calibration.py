@@ -18,6 +18,7 @@ from launch.plan.episodes import Workload, synthetic
 from launch.plan.fit import explained, fit_engine, fit_line
 from launch.plan.recorded import Recorded, read
 from launch.plan.simulation import Plan
+from learner.staleness import min_version
 
 MIN_STEPS = 4
 """Steps with metrics that a run must have for its speeds to be known."""
@@ -86,10 +87,12 @@ def plan_from(sources: Sequence[Path], overrides: Sequence[str]) -> Plan:
     """
     if len(sources) == 1 and sources[0].is_dir():
         return from_run(sources[0], overrides)
-    if missing := [path for path in sources if path.is_dir()]:
+    if folders := [path for path in sources if path.is_dir()]:
         raise ConfigurationError(
-            f"{missing[0]}: a run stands alone; allowed is one run, or configuration files"
+            f"{folders[0]}: a run stands alone; allowed is one run, or configuration files"
         )
+    if missing := [path for path in sources if not path.exists()]:
+        raise ConfigurationError(f"{missing[0]}: no such configuration file, and no such run")
     return from_figures(load(PlannedConfig, sources, overrides))
 
 
@@ -100,8 +103,7 @@ def from_run(path: Path, overrides: Sequence[str]) -> Plan:
         raise PreflightError(f"{path}: no run here, config.toml is missing")
     before = load(PlannedConfig, [folder.config])
     config = load(PlannedConfig, [folder.config], overrides)
-    reads_again = before.actor.engine.kind == "transformers"
-    recorded = read(folder.ledger, reads_again=reads_again)
+    recorded = read(folder.ledger, reads_again=_reads_again(before))
     _refuse_too_little(path, config, recorded)
     book = Notebook(config.plan)
     workload = Workload(recorded.groups, recorded.heldout)
@@ -109,8 +111,9 @@ def from_run(path: Path, overrides: Sequence[str]) -> Plan:
     if config.plan.environment_s is not None:
         workload = workload.scaled(config.plan.environment_s)
     _note_horizons(book, config, workload)
-    costs = _measured(book, before, config, recorded, reads_again=reads_again)
-    return Plan(config, replace(costs, notes=tuple(book.notes)), workload)
+    costs = _measured(book, before, config, recorded)
+    _assume_the_rest(book, config)
+    return Plan(config, costs, workload, tuple(book.notes))
 
 
 def _refuse_too_little(path: Path, config: PlannedConfig, recorded: Recorded) -> None:
@@ -141,52 +144,39 @@ def _note_horizons(book: Notebook, config: PlannedConfig, workload: Workload) ->
         book.add(f"horizon {horizon}", float(horizon), "assumed", f"never played: its episodes are {how}")
 
 
-def _measured(
-    book: Notebook, before: PlannedConfig, config: PlannedConfig, recorded: Recorded, *, reads_again: bool
-) -> Costs:
-    """What the parts took in the run."""
+def _measured(book: Notebook, before: PlannedConfig, config: PlannedConfig, recorded: Recorded) -> Costs:
+    """What the parts took in the run, whose configuration was `before`."""
     rows = recorded.steps[WARM_UP:] if len(recorded.steps) > 2 * MIN_STEPS else recorded.steps
     engine = fit_engine(recorded.generated, before.actor.engine.max_num_seqs)
     seconds, tokens = _column(rows, "time/training_s"), _column(rows, "train/num_tokens")
     base, per_token = fit_line(tokens, seconds)
     stood_still = float(np.mean(_column(rows, "engine/paused_share") * _column(rows, "time/step_s")))
     synced = float(np.mean(_column(rows, "engine/weight_sync_s")))
-    waits_for_version = before.learner.staleness.max_staleness == 0 or before.learner.staleness.mode == "wait"
-    granted = np.quantile(recorded.grant_s, 0.05) if waits_for_version else np.median(recorded.grant_s)
-    costs = Costs(
-        decode_s=book.take("decode_s", engine.decode_s),
-        decode_per_request_s=book.take("decode_per_request_s", engine.decode_per_request_s),
-        read_s=book.take("read_s", engine.read_s),
-        request_s=book.take("request_s", engine.request_s),
-        reads_again=reads_again,
-        training_s=book.take("training_s", base),
-        training_per_token_s=book.take("training_per_token_s", per_token),
-        publish_s=_samples(book, "publish_s", _column(rows, "time/weight_sync_s")),
-        after_s=_samples(book, "after_s", _rest(rows)),
-        load_s=book.take("load_s", max(0.0, synced - stood_still)),
-        pause_s=book.take("pause_s", min(stood_still, synced)),
-        delivery_s=book.take("delivery_s", float(np.median(recorded.delivery_s))),
-        grant_s=book.take("grant_s", float(granted)),
-        fault_share=book.take("fault_share", recorded.num_faulted / max(1, recorded.num_leases)),
-        weight_bytes=_weight_bytes(book, config),
-        num_ranks=before.learner.num_ranks,
-    )
+    waits_for_version = min_version(before.learner.staleness, 1) > 0
+    found = {
+        **engine.speeds,
+        "training_s": base,
+        "training_per_token_s": per_token,
+        "publish_s": _column(rows, "time/weight_sync_s"),
+        "after_s": _rest(rows),
+        "load_s": max(0.0, synced - stood_still),
+        "pause_s": min(stood_still, synced),
+        "delivery_s": np.median(recorded.delivery_s),
+        "grant_s": np.quantile(recorded.grant_s, 0.05 if waits_for_version else 0.5),
+        "fault_share": recorded.fault_share,
+    }
+    book.assume("slowdown")
+    costs = _costs(book, config, before, found)
     predicted = base + per_token * tokens
-    noise = tuple(seconds / np.where(predicted > 0, predicted, 1.0)) if predicted.all() else (1.0,)
     book.add(
-        "engine fit", engine.explained, "measured", "Share of the variance of generations' seconds explained."
+        "engine fit", engine.explained, "measured", "Of the variance of generations' seconds, explained."
     )
     book.add(
         "engine load", engine.running, "measured", "Requests running while one is, itself included; mean."
     )
-    book.add(
-        "step fit",
-        explained(predicted, seconds),
-        "measured",
-        "Share of the variance of training seconds explained.",
-    )
-    _assume_the_rest(book, config)
-    return replace(costs, training_noise=tuple(map(float, noise)))
+    fit = explained(predicted, seconds)
+    book.add("step fit", fit, "measured", "Of the variance of training seconds, explained.")
+    return replace(costs, training_noise=_floats(seconds / predicted)) if predicted.all() else costs
 
 
 def _column(rows: Sequence[dict[str, float]], name: str) -> FloatArray:
@@ -199,22 +189,37 @@ def _rest(rows: Sequence[dict[str, float]]) -> FloatArray:
     return np.maximum(0.0, _column(rows, "time/step_s") - sum(_column(rows, part) for part in parts))
 
 
-def _samples(book: Notebook, name: str, measured: FloatArray) -> tuple[float, ...]:
+def _floats(values: FloatArray) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
+def _costs(book: Notebook, config: PlannedConfig, before: PlannedConfig, found: dict[str, Any]) -> Costs:
+    """Every figure as given, else as `found` on the engine and ranks of `before`, else zero."""
+    found = {
+        name: value * config.plan.slowdown if name.endswith("_s") else value for name, value in found.items()
+    }
+    figures: dict[str, Any] = {name: book.take(name, found.get(name)) for name in FIGURES}
+    megabytes = book.take("weight_mb", weight_bytes(config, num_trained(config)) / 1e6, "configured")
+    return Costs(
+        **figures,
+        publish_s=_samples(book, "publish_s", found),
+        after_s=_samples(book, "after_s", found),
+        weight_bytes=megabytes * 1e6,
+        reads_again=_reads_again(before),
+        num_ranks=before.learner.world_size,
+    )
+
+
+def _samples(book: Notebook, name: str, found: dict[str, Any]) -> tuple[float, ...]:
     """The recorded values, or the one that was given."""
-    mean = float(measured.mean())
+    recorded = found.get(name, np.zeros(0))
+    mean = float(recorded.mean()) if len(recorded) else None
     taken = book.take(name, mean)
-    return tuple(map(float, measured)) if taken == mean else (taken,)
+    return _floats(recorded) if taken == mean else (taken,)
 
 
-def _weight_bytes(book: Notebook, config: PlannedConfig) -> float:
-    """One version of the weights; ConfigurationError when it is needed and nobody knows it."""
-    known = weight_bytes(config, num_trained(config)) / 1e6
-    megabytes = book.take("weight_mb", known, "configured")
-    if config.plan.bandwidth_mb_s and not megabytes:
-        raise ConfigurationError(
-            "plan.weight_mb: the model's size is not known from its configuration; give it, or bandwidth 0"
-        )
-    return megabytes * 1e6
+def _reads_again(config: PlannedConfig) -> bool:
+    return config.actor.engine.kind == "transformers"
 
 
 def _assume_the_rest(book: Notebook, config: PlannedConfig) -> None:
@@ -237,27 +242,10 @@ def from_figures(config: PlannedConfig) -> Plan:
             f"plan.{missing[0]} is missing: without a run give {', '.join(f'--plan.{n}=...' for n in STATED)}"
         )
     book = Notebook(plan)
-    figures: dict[str, Any] = {name: book.take(name, None) for name in FIGURES}
-    costs = Costs(
-        **figures,
-        publish_s=(book.take("publish_s", None),),
-        after_s=(book.take("after_s", None),),
-        weight_bytes=_weight_bytes(book, config),
-        reads_again=config.actor.engine.kind == "transformers",
-        num_ranks=config.learner.num_ranks,
-    )
+    costs = _costs(book, config, config, {})
     book.take("environment_s", None)
     book.assume("environment_sigma", "turns", "prompt_tokens", "action_tokens", "success")
     _assume_the_rest(book, config)
-    workload = synthetic(
-        horizon=config.horizon.rounds[-1],
-        size=config.learner.group_size,
-        turns=plan.turns,
-        prompt_tokens=plan.prompt_tokens,
-        action_tokens=plan.action_tokens,
-        environment_s=plan.environment_s or 0.0,
-        environment_sigma=plan.environment_sigma,
-        success=plan.success,
-        seed=config.run.seed,
-    )
-    return Plan(config, replace(costs, notes=tuple(book.notes)), workload)
+    horizon, size = config.horizon.rounds[-1], config.learner.group_size
+    workload = synthetic(plan, horizon=horizon, size=size, seed=config.run.seed)
+    return Plan(config, costs, workload, tuple(book.notes))

@@ -18,6 +18,8 @@ MAX_STEPS = 300
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Calibrate, simulate every combination of what was swept, and print; the exit code."""
+    if options.json is not None and options.json.is_dir():
+        raise PreflightError(f"--json {options.json}: a folder; allowed is a file")
     plan = plan_from(options.sources, overrides)
     steps = options.steps or max(1, min(plan.config.learner.steps, MAX_STEPS))
     settings = settings_of(plan, {name: getattr(options, name) for name in SWEPT})

@@ -28,6 +28,8 @@ class PlanSection(Section):
     """Of the weights' bytes that travel per version; 1: whole copies."""
     weight_mb: float | None = Field(default=None, ge=0)
     """Of one version of the weights; None: from the configuration's model."""
+    slowdown: float = Field(default=1.0, gt=0)
+    """What is computed takes so many times as long as it took in the run: a busier or a slower machine."""
     serial_share: float = Field(default=0.1, ge=0, le=1)
     """Of a step's work that more ranks do not divide (Amdahl)."""
     hub_capacity: int = Field(default=0, ge=0)

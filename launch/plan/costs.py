@@ -43,8 +43,7 @@ class Costs:
     fault_share: float = 0.0
     weight_bytes: float = 0.0
     num_ranks: int = 1
-    """With which `training_per_token_s` was measured."""
-    notes: tuple[Note, ...] = ()
+    """On all hosts, with which `training_per_token_s` was measured."""
 
 
 def speed_up(num_ranks: int, serial_share: float) -> float:

@@ -18,9 +18,10 @@ from launch.plan.episodes import Episode, PlayedGroup, Workload
 from launch.plan.record import Record
 from learner.leases import LeaseBook
 from learner.ledger_records import OpenGroup, Purpose
-from learner.staleness import max_outstanding
+from learner.staleness import max_outstanding, min_version
 
 TASK = TaskReference(environment="simulated", task="drawn")
+SAMPLING = Sampling()
 
 
 @dataclass(eq=False)
@@ -45,7 +46,7 @@ class Group:
 
 
 class SimulatedDispatcher:
-    """Which group is played next and by whom; `on_grant` is called with every lease that goes out."""
+    """Which group is played next and by whom; leases that go out are left in `granted`."""
 
     def __init__(
         self,
@@ -77,10 +78,10 @@ class SimulatedDispatcher:
         self._record = record
         self._random = random
         self._number = 0
-        self._changed = env.event()
+        self.changed = env.event()
+        """Happens with the next submission."""
         self._open = 0
         """Training groups that take a slot and are not complete."""
-        self._sampling = Sampling()
 
     @property
     def num_training(self) -> int:
@@ -108,20 +109,17 @@ class SimulatedDispatcher:
         wanted = -(-max(0, self.book.num_credits - self.book.num_pending) // learner.group_size)
         for _ in range(min(capacity - self.num_training, wanted)):
             drawn = self._workload.draw(self._random, self.horizon, learner.group_size)
-            self._offer(self._opened(drawn, "training"), self._min_version())
+            number = self._opened(drawn, "training")
+            self._offer(number, min_version(learner.staleness, self.version))
             self._open += 1
         self._record.most_outstanding = max(self._record.most_outstanding, self.num_training)
-
-    def _min_version(self) -> int:
-        staleness = self._config.learner.staleness
-        return self.version if staleness.max_staleness == 0 or staleness.mode == "wait" else 0
 
     def _opened(self, played: PlayedGroup, purpose: Purpose) -> int:
         number, self._number = self._number, self._number + 1
         self.groups[number] = Group(played, self.horizon, purpose)
         return number
 
-    def _offer(self, number: int, min_version: int, *, urgent: bool = False) -> None:
+    def _offer(self, number: int, oldest_allowed: int, *, urgent: bool = False) -> None:
         group = self.groups[number]
         offered = OpenGroup(
             number,
@@ -134,7 +132,7 @@ class SimulatedDispatcher:
             frozenset(),
             {},
         )
-        self.book.offer(offered, self._sampling, min_version, urgent=urgent)
+        self.book.offer(offered, SAMPLING, oldest_allowed, urgent=urgent)
 
     # --- held-out tasks ----------------------------------------------------------------------
 
@@ -166,7 +164,8 @@ class SimulatedDispatcher:
         self._record.ended("submitted", self._env.now - lease.granted_at)
         if len(group.spans) == len(group.played.episodes):
             self._completed(number, group)
-        self._wake()
+        changed, self.changed = self.changed, self._env.event()
+        changed.succeed()
 
     def fault(self, actor: str, lease: Lease) -> None:
         """The episode broke: its lease is played again."""
@@ -180,11 +179,8 @@ class SimulatedDispatcher:
             return
         self._open -= 1
         learner = self._config.learner
-        if (
-            learner.drops_zero_variance
-            and learner.advantage.compares_group
-            and group.played.has_zero_variance
-        ):
+        compares = learner.drops_zero_variance and learner.advantage.compares_group
+        if compares and group.played.has_zero_variance:
             self._drop(number, "zero_variance")
             self._judge(group)
         else:
@@ -195,37 +191,22 @@ class SimulatedDispatcher:
         self.complete.pop(number, None)
         self._record.queue.set(len(self.complete))
         del self.groups[number]
-        self._record.drop(reason)
+        self._record.dropped[reason] += 1
 
     def _judge(self, group: Group) -> None:
         """Note what an adaptive horizon is judged by."""
         self.evidence += [(group.horizon, e.is_success, e.is_cut) for e in group.played.episodes]
 
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, self._env.event()
-        changed.succeed()
-
     # --- consuming ---------------------------------------------------------------------------
-
-    @property
-    def changed(self) -> simpy.Event:
-        """Happens with the next submission."""
-        return self._changed
 
     def ready(self) -> list[int]:
         """The groups of the next step, oldest first, when there are enough; too stale ones are dropped."""
         learner = self._config.learner
-        staleness = learner.staleness
-        if self.complete and self.version:
-            for number in [n for n, group in self.complete.items() if self._is_too_stale(group)]:
-                self._drop(number, "stale")
-        first_open = -1
-        if staleness.mode == "wait":
-            first_open = min(
-                (n for n, g in self.groups.items() if g.purpose == "training" and n not in self.complete),
-                default=-1,
-            )
-        found = [n for n in sorted(self.complete) if first_open < 0 or n < first_open]
+        for number in [n for n, group in self.complete.items() if self._is_too_stale(group)]:
+            self._drop(number, "stale")
+        open_ones = (n for n, g in self.groups.items() if g.purpose == "training" and n not in self.complete)
+        first = min(open_ones, default=None) if learner.staleness.mode == "wait" else None
+        found = [n for n in sorted(self.complete) if first is None or n < first]
         return found[: learner.groups_per_step] if len(found) >= learner.groups_per_step else []
 
     def _is_too_stale(self, group: Group) -> bool:

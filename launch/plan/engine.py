@@ -39,12 +39,10 @@ class SharedEngine:
         self, env: simpy.Environment, costs: Costs, max_num_seqs: int, *, clears_cache: bool = False
     ) -> None:
         self.version = 0
-        self.generated_tokens = 0
-        self.busy = Gauge(lambda: env.now)
+        self.busy = Gauge(env)
         """1 while it holds a request."""
-        self.paused = Gauge(lambda: env.now)
-        self.running = Gauge(lambda: env.now)
-        self.waiting = Gauge(lambda: env.now)
+        self.paused = Gauge(env)
+        self.running = Gauge(env)
         self._env = env
         self._costs = costs
         self._places = max_num_seqs
@@ -119,7 +117,6 @@ class SharedEngine:
             self._stalled_until = max(self._stalled_until, self._env.now) + request.stall_s
             request.waited_s = self._env.now - request.asked_at
         self.running.set(len(self._heap))
-        self.waiting.set(len(self._queue))
 
     def _schedule(self) -> None:
         """Be woken when the next request ends."""
@@ -139,7 +136,6 @@ class SharedEngine:
         self._clock_at = self._env.now
         while self._heap and self._heap[0][0] <= self._clock:
             _, _, request = heapq.heappop(self._heap)
-            self.generated_tokens += request.num_tokens
             request.done.succeed((_spans(request), request.waited_s))
         self._admit()
         self.busy.set(float(bool(self._heap or self._queue)))

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 
 from common.errors import ConfigurationError
+from launch.plan.config import PlanSection
 from learner.advantage import has_zero_variance
 
 SYNTHETIC_GROUPS = 500
@@ -126,38 +127,21 @@ class Workload:
         return tuple(replace(g, episodes=tuple(e.cut(horizon) for e in g.episodes)) for g in found)
 
 
-def synthetic(
-    *,
-    horizon: int,
-    size: int,
-    turns: float,
-    prompt_tokens: int,
-    action_tokens: int,
-    environment_s: float,
-    environment_sigma: float,
-    success: float,
-    seed: int = 0,
-) -> Workload:
+def synthetic(stated: PlanSection, *, horizon: int, size: int, seed: int = 0) -> Workload:
     """Groups made up from means: geometric turns and tokens, log-normal environment steps."""
     rng = np.random.default_rng(seed)
+    mean, sigma = stated.environment_s or 0.0, stated.environment_sigma
 
-    def latency() -> float:
-        mu = np.log(environment_s) - environment_sigma**2 / 2 if environment_s else 0.0
-        return float(rng.lognormal(mu, environment_sigma)) if environment_s else 0.0
+    def turn(reward: float) -> PlayedTurn:
+        sampled = int(rng.geometric(1 / stated.action_tokens))
+        seconds = float(rng.lognormal(np.log(mean) - sigma**2 / 2, sigma)) if mean else 0.0
+        return PlayedTurn(stated.prompt_tokens, sampled, seconds, reward)
 
     def episode() -> Episode:
-        wanted = int(rng.geometric(1 / turns))
-        won = wanted <= horizon and bool(rng.random() < success)
+        wanted = int(rng.geometric(1 / stated.turns))
+        won = wanted <= horizon and bool(rng.random() < stated.success)
         length = min(wanted, horizon)
-        played = [
-            PlayedTurn(
-                prompt_tokens,
-                int(rng.geometric(1 / action_tokens)),
-                latency(),
-                float(won and index == length - 1),
-            )
-            for index in range(length)
-        ]
+        played = [turn(float(won and index == length - 1)) for index in range(length)]
         return Episode(tuple(played), is_success=won, is_cut=wanted > horizon)
 
     groups = [PlayedGroup(horizon, tuple(episode() for _ in range(size))) for _ in range(SYNTHETIC_GROUPS)]

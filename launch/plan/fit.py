@@ -1,5 +1,6 @@
 """Speeds out of durations: how long a request takes by how many others are there, a step by its tokens."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+SPEEDS = ("decode_s", "decode_per_request_s", "read_s", "request_s")
+"""Of an engine, as in `Costs`."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,8 @@ class Generated:
 class EngineFit:
     """What the recorded generations say about an engine."""
 
-    decode_s: float
-    decode_per_request_s: float
-    read_s: float
-    request_s: float
+    speeds: dict[str, float]
+    """By `SPEEDS`."""
     explained: float
     """1 - Var[error] / Var[seconds]."""
     running: float
@@ -65,20 +67,16 @@ def fit_engine(generated: Sequence[Generated], max_num_seqs: int) -> EngineFit:
     How many were running, and what was read and taken in while a request ran, is counted from the other
     requests of the same actor.
     """
-    rows = [
-        _columns([g for g in generated if g.actor == actor], max_num_seqs) for actor in _actors(generated)
-    ]
+    by_actor = defaultdict[str, list[Generated]](list)
+    for one in generated:
+        by_actor[one.actor].append(one)
+    rows = [_columns(own, max_num_seqs) for own in by_actor.values()]
     columns = np.concatenate([found for found, _ in rows])
     seconds = np.concatenate([taken for _, taken in rows])
     found = non_negative(columns, seconds)
     running = columns[:, 1] / np.maximum(1, columns[:, 0])
-    decode, per_request, read, request = map(float, found)
-    fitted = explained(columns @ found, seconds)
-    return EngineFit(decode, per_request, read, request, fitted, float(running.mean()))
-
-
-def _actors(generated: Sequence[Generated]) -> list[str]:
-    return sorted({g.actor for g in generated})
+    speeds = dict(zip(SPEEDS, map(float, found), strict=True))
+    return EngineFit(speeds, explained(columns @ found, seconds), float(running.mean()))
 
 
 def _columns(generated: list[Generated], max_num_seqs: int) -> tuple[Floats, Floats]:

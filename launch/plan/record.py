@@ -1,10 +1,12 @@
 """What a simulation counts while it runs, and what it says in the end."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
+import simpy
 
+from common.errors import ConfigurationError
 from launch.plan.engine import SharedEngine
 from launch.plan.gauge import Gauge
 
@@ -22,7 +24,6 @@ class Outcome:
     played_per_s: float
     tokens_per_s: float
     """Sampled tokens that were trained on."""
-    generated_tokens_per_s: float
     staleness_mean: float
     """Of the oldest token of each group, mean over groups."""
     staleness_p95: float
@@ -51,7 +52,6 @@ class Outcome:
     queue_groups: float
     episodes_in_play: float
     engine_running: float
-    engine_waiting: float
     seconds: float
     """Of the whole simulation, from the first grant to the end of the last step."""
     simulated_steps: int
@@ -59,96 +59,77 @@ class Outcome:
     bottleneck: str
 
 
-@dataclass
 class Record:
     """Counters of one simulation; `restart` forgets what was before the pipeline had filled."""
 
-    clock: Callable[[], float]
-    since: float = 0.0
-    leases: dict[str, int] = field(default_factory=dict)
-    """How many were granted, and how many ended how; never forgotten."""
-    most_outstanding: int = 0
-    in_play: Gauge = field(init=False)
-    queue: Gauge = field(init=False)
-    learner_waits: Gauge = field(init=False)
-    trained: int = 0
-    played: int = 0
-    trained_tokens: int = 0
-    sampled_tokens: int = 0
-    steps: int = 0
-    training_s: float = 0.0
-    num_ended: int = 0
-    sojourn_s: float = 0.0
-    """Of the leases that have ended, since their grants."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    waits: dict[str, float] = field(default_factory=dict)
-    group_ages: list[int] = field(default_factory=list)
-    oldest: list[int] = field(default_factory=list)
-    trained_ages: list[int] = field(default_factory=list)
-    """The oldest trained token of each step."""
-    in_flight: list[int] = field(default_factory=list)
-    in_queue: list[int] = field(default_factory=list)
+    def __init__(self, env: simpy.Environment) -> None:
+        self.leases = Counter[str]()
+        """How many were granted, and how many ended how; never forgotten."""
+        self.most_outstanding = 0
+        self.in_play, self.queue, self.learner_waits = Gauge(env), Gauge(env), Gauge(env)
+        self._env = env
+        self.restart()
 
-    def __post_init__(self) -> None:
-        self.in_play, self.queue, self.learner_waits = (Gauge(self.clock) for _ in range(3))
+    def restart(self) -> None:
+        """From now on it counts."""
+        self._since = self._env.now
+        for gauge in (self.in_play, self.queue, self.learner_waits):
+            gauge.restart()
+        self.steps = self.trained = self.trained_tokens = self.sampled_tokens = 0
+        self.training_s = 0.0
+        self.num_ended = self.num_submitted = 0
+        self.sojourn_s = 0.0
+        """Of the leases that have ended, since their grants."""
+        self.dropped = Counter[str]()
+        """Groups, by reason."""
+        self.waits = dict.fromkeys(WAITS, 0.0)
+        """What episodes spent their time on."""
+        self.group_ages = list[int]()
+        self.oldest = list[int]()
+        self.trained_ages = list[int]()
+        """The oldest trained token of each step."""
+        self.in_flight = list[int]()
+        self.in_queue = list[int]()
 
     def granted(self) -> None:
         """A lease went out."""
-        self.leases["granted"] = self.leases.get("granted", 0) + 1
+        self.leases["granted"] += 1
         self.in_play.add(1)
 
     def ended(self, how: str, seconds: float) -> None:
         """A lease ended so many seconds after it was granted."""
-        self.leases[how] = self.leases.get(how, 0) + 1
+        self.leases[how] += 1
         self.in_play.add(-1)
         self.num_ended += 1
+        self.num_submitted += how == "submitted"
         self.sojourn_s += seconds
-        self.played += how == "submitted"
 
-    def wait(self, name: str, seconds: float) -> None:
-        """An episode spent its time so."""
-        self.waits[name] = self.waits.get(name, 0.0) + seconds
-
-    def drop(self, reason: str) -> None:
-        """A group was dropped."""
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
-
-    def restart(self) -> None:
-        """From now on it counts."""
-        self.since = self.clock()
-        for gauge in (self.in_play, self.queue, self.learner_waits):
-            gauge.restart()
-        self.trained = self.played = self.trained_tokens = self.sampled_tokens = 0
-        self.steps = self.num_ended = 0
-        self.training_s = self.sojourn_s = 0.0
-        for counted in (self.dropped, self.waits):
-            counted.clear()
-        for listed in (self.group_ages, self.oldest, self.trained_ages, self.in_flight, self.in_queue):
-            listed.clear()
-
-    def outcome(self, engines: list[SharedEngine], places: int, generated: int, steps: int) -> Outcome:
-        """What it all comes to."""
-        elapsed = self.clock() - self.since
+    def outcome(self, engines: list[SharedEngine], places: int, steps: int) -> Outcome:
+        """What it all comes to; ConfigurationError when no time has passed."""
+        elapsed = self._env.now - self._since
+        if not elapsed:
+            raise ConfigurationError("nothing takes any time with these figures; give one that is not 0")
         trained_groups = max(1, len(self.group_ages))
         total_waits = sum(self.waits.values()) or 1.0
-        waits = {name: self.waits.get(name, 0.0) / total_waits for name in WAITS}
+        waits = {name: seconds / total_waits for name, seconds in self.waits.items()}
         idle = self.learner_waits.mean()
         capacity_idle = max(0.0, 1 - self.in_play.mean() / places)
+        masked = 1 - self.trained_tokens / max(1, self.sampled_tokens)
+        stale = self.dropped["stale"] / trained_groups
         return Outcome(
             steps_per_hour=3600 * self.steps / elapsed,
             trajectories_per_s=self.trained / elapsed,
-            played_per_s=self.played / elapsed,
+            played_per_s=self.num_submitted / elapsed,
             tokens_per_s=self.trained_tokens / elapsed,
-            generated_tokens_per_s=generated / elapsed,
             staleness_mean=_mean(self.group_ages),
-            staleness_p95=float(np.quantile(self.oldest, 0.95)) if self.oldest else 0.0,
+            staleness_p95=float(np.quantile(self.oldest or [0], 0.95)),
             staleness_max=float(max(self.group_ages, default=0)),
             staleness_trained=float(max(self.trained_ages, default=0)),
             in_flight=_mean(self.in_flight),
             in_queue=_mean(self.in_queue),
-            masked_share=1 - self.trained_tokens / max(1, self.sampled_tokens),
-            dropped_stale=self.dropped.get("stale", 0) / trained_groups,
-            dropped_zero_variance=self.dropped.get("zero_variance", 0) / trained_groups,
+            masked_share=masked,
+            dropped_stale=stale,
+            dropped_zero_variance=self.dropped["zero_variance"] / trained_groups,
             learner_idle=idle,
             engine_idle=1 - _mean([engine.busy.mean() for engine in engines]),
             engine_paused=_mean([engine.paused.mean() for engine in engines]),
@@ -160,17 +141,11 @@ class Record:
             queue_groups=self.queue.mean(),
             episodes_in_play=self.in_play.mean(),
             engine_running=sum(engine.running.mean() for engine in engines),
-            engine_waiting=sum(engine.waiting.mean() for engine in engines),
-            seconds=self.clock(),
+            seconds=self._env.now,
             simulated_steps=steps,
-            bottleneck=bottleneck(idle, capacity_idle, self._too_old(), waits),
+            # Too old: masked, or of groups that were dropped for it.
+            bottleneck=bottleneck(idle, capacity_idle, 1 - (1 - masked) / (1 + stale), waits),
         )
-
-    def _too_old(self) -> float:
-        """Share of the sampled tokens that came too late: masked, or of groups that were dropped for it."""
-        masked = 1 - self.trained_tokens / max(1, self.sampled_tokens)
-        trained = max(1, len(self.group_ages))
-        return 1 - (1 - masked) * trained / (trained + self.dropped.get("stale", 0))
 
 
 MOSTLY_BUSY = 0.1
@@ -201,4 +176,4 @@ def bottleneck(learner_idle: float, capacity_idle: float, too_old: float, waits:
 
 
 def _mean(values: list[int] | list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+    return float(np.mean(values or [0]))

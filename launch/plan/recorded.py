@@ -1,14 +1,9 @@
 """What a run's ledger says that a simulation needs: groups as played, leases, steps."""
 
-import json
-import sqlite3
-from collections import defaultdict
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from common.errors import LedgerError
 from common.trajectory import Trajectory
 from launch.plan.episodes import Episode, PlayedGroup, PlayedTurn
 from launch.plan.fit import Generated
@@ -30,39 +25,55 @@ class Recorded:
     """From each grant to the beginning of its episode."""
     delivery_s: tuple[float, ...]
     """From the end of each episode to its commit."""
-    num_leases: int
-    num_faulted: int
-    zero_variance: int
-    """Groups that were dropped for it."""
+    fault_share: float
+    """Of all leases."""
+
+
+class _Ledger(LedgerReader):
+    """The reader, and the leases in it."""
+
+    def leases(self) -> dict[tuple[int, int], tuple[int, float, float]]:
+        """Of every trajectory, by group and member: size of the group, when granted, when received."""
+        query = (
+            "SELECT t.group_id, t.member, g.size, l.granted_at, t.received_at FROM trajectories t"
+            " JOIN leases l USING (group_id, member, attempt) JOIN groups g ON g.id = t.group_id"
+        )
+        return {
+            (group, member): (size, granted, received)
+            for group, member, size, granted, received in self._rows(query, [])
+        }
+
+    def fault_share(self) -> float:
+        """Of all leases, those that ended in a fault."""
+        ((share,),) = self._rows("SELECT TOTAL(ended = 'faulted') / MAX(1, COUNT(*)) FROM leases", [])
+        return float(share)
 
 
 def read(path: Path, *, reads_again: bool) -> Recorded:
     """All of a ledger; LedgerError when it is not there or is none."""
-    with LedgerReader(path) as ledger:
-        training = [played.trajectory for played in ledger.played(Selection(purpose="training"))]
-        heldout = [played.trajectory for played in ledger.played(Selection(purpose="evaluation"))]
-    tables = _tables(path)
-    sizes = dict(tables["sizes"])
-    members = defaultdict[int, list[Trajectory]](list)
-    for trajectory in training:
-        members[trajectory.identity.group].append(trajectory)
-    groups = [
-        PlayedGroup(played[0].horizon, tuple(map(episode_of, played)))
-        for number, played in sorted(members.items())
-        if len(played) == sizes.get(number)
-    ]
-    times = {(group, member): (granted, received) for group, member, granted, received in tables["times"]}
-    begun = [(times[_key(t)], t) for t in training if _key(t) in times]
+    groups, heldout, generated = list[PlayedGroup](), list[Episode](), list[Generated]()
+    grant_s, delivery_s = list[float](), list[float]()
+    ledger = _Ledger(path)
+    with ledger:
+        leases = ledger.leases()
+        for number, played in groupby(ledger.played(Selection()), lambda p: p.trajectory.identity.group):
+            members = [one.trajectory for one in played]
+            size = 0
+            for trajectory in members:
+                generated += _generations(trajectory, reads_again)
+                if lease := leases.get((number, trajectory.identity.member)):
+                    size, granted_at, received_at = lease
+                    grant_s.append(max(0.0, trajectory.started_at - granted_at))
+                    delivery_s.append(max(0.0, received_at - trajectory.finished_at))
+            if len(members) == size:
+                groups.append(PlayedGroup(members[0].horizon, tuple(map(episode_of, members))))
+        for one in ledger.played(Selection(purpose="evaluation")):
+            heldout.append(episode_of(one.trajectory))
+            generated += _generations(one.trajectory, reads_again)
+        steps = tuple(step.values for step in ledger.steps() if step.values)
+        faults = ledger.fault_share()
     return Recorded(
-        groups=tuple(groups),
-        heldout=tuple(map(episode_of, heldout)),
-        generated=tuple(g for t in (*training, *heldout) for g in _generations(t, reads_again)),
-        steps=tuple(json.loads(values) for (values,) in tables["steps"]),
-        grant_s=tuple(max(0.0, t.started_at - granted) for (granted, _), t in begun),
-        delivery_s=tuple(max(0.0, received - t.finished_at) for (_, received), t in begun),
-        num_leases=tables["leases"][0][0],
-        num_faulted=tables["leases"][0][1] or 0,
-        zero_variance=tables["dropped"][0][0],
+        tuple(groups), tuple(heldout), tuple(generated), steps, tuple(grant_s), tuple(delivery_s), faults
     )
 
 
@@ -98,28 +109,3 @@ def _generations(trajectory: Trajectory, reads_again: bool) -> list[Generated]:
         now += turn.generation_s + turn.environment_s
         context += new + len(turn.action_tokens)
     return found
-
-
-def _key(trajectory: Trajectory) -> tuple[int, int]:
-    return trajectory.identity.group, trajectory.identity.member
-
-
-_QUERIES = {
-    "sizes": "SELECT id, size FROM groups WHERE purpose = 'training'",
-    "times": "SELECT t.group_id, t.member, l.granted_at, t.received_at FROM trajectories t JOIN leases l"
-    " ON l.group_id = t.group_id AND l.member = t.member AND l.attempt = t.attempt",
-    "steps": "SELECT values_json FROM steps WHERE values_json != '{}' ORDER BY step",
-    "leases": "SELECT COUNT(*), SUM(ended = 'faulted') FROM leases",
-    "dropped": "SELECT COUNT(*) FROM groups WHERE state = 'dropped' AND reason = 'zero_variance'",
-}
-
-
-def _tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    try:
-        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-        try:
-            return {name: database.execute(query).fetchall() for name, query in _QUERIES.items()}
-        finally:
-            database.close()
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path}: cannot read the ledger: {error}") from error

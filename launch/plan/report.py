@@ -63,7 +63,7 @@ def as_json(plan: Plan, found: Sequence[Result], *, steps: int) -> dict[str, Any
     """Everything: what was assumed, every outcome of every seed, the recommendation."""
     chosen = recommended(found, plan.config.plan.within)
     return {
-        "rests_on": [asdict(note) for note in plan.costs.notes],
+        "rests_on": [asdict(note) for note in plan.notes],
         "steps": steps,
         "settings": [
             {
@@ -93,7 +93,7 @@ def _rests_on(plan: Plan) -> Table:
     for column in ("figure", "value", "from"):
         table.add_column(column, no_wrap=True, justify="right" if column == "value" else "left")
     table.add_column("meaning", style="dim")
-    for note in sorted(plan.costs.notes, key=lambda note: ORIGINS.index(note.origin)):
+    for note in sorted(plan.notes, key=lambda note: ORIGINS.index(note.origin)):
         table.add_row(note.name, f"{note.value:.4g}", note.origin, note.meaning)
     return table
 

@@ -97,11 +97,11 @@ def applied(plan: Plan, setting: Setting) -> Plan:
 def results(plan: Plan, settings: Sequence[Setting], *, steps: int) -> list[Result]:
     """Every setting, simulated with `plan.seeds` seeds."""
     seeds = range(plan.config.run.seed, plan.config.run.seed + plan.config.plan.seeds)
-    found = []
-    for setting in settings:
-        changed = applied(plan, setting)
-        found.append(Result(setting, tuple(simulate(changed, steps=steps, seed=seed) for seed in seeds)))
-    return found
+    plans = [applied(plan, setting) for setting in settings]  # what cannot be planned is refused at once
+    return [
+        Result(setting, tuple(simulate(changed, steps=steps, seed=seed) for seed in seeds))
+        for setting, changed in zip(settings, plans, strict=True)
+    ]
 
 
 def recommended(found: Sequence[Result], within: float) -> Result:

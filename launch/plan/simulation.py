@@ -14,7 +14,7 @@ from common.errors import PronghornError
 from common.messages import Lease
 from launch.plan.actors import Process, SimulatedActor, Surroundings, fault_pause_s
 from launch.plan.config import PlannedConfig
-from launch.plan.costs import Costs, speed_up
+from launch.plan.costs import Costs, Note, speed_up
 from launch.plan.dispatcher import SimulatedDispatcher
 from launch.plan.engine import SharedEngine, Spans
 from launch.plan.episodes import Workload
@@ -34,6 +34,8 @@ class Plan:
     config: PlannedConfig
     costs: Costs
     workload: Workload
+    notes: tuple[Note, ...] = ()
+    """Every figure that it rests on."""
 
 
 def skipped_steps(steps: int, max_staleness: int) -> int:
@@ -52,7 +54,7 @@ class Simulation:
     def __init__(self, plan: Plan, *, steps: int, seed: int) -> None:
         config, costs = plan.config, plan.costs
         self.env = simpy.Environment()
-        self.record = Record(lambda: self.env.now)
+        self.record = Record(self.env)
         self._plan = plan
         self._steps = steps
         self._random = Random(seed)
@@ -77,7 +79,6 @@ class Simulation:
         self.actors = {actor.name: actor for actor in self._made_actors()}
         self._arrived: deque[tuple[str, Lease, Spans | None]] = deque()
         self._arrival = self.env.event()
-        self._generated = 0
 
     def _made_actors(self) -> list[SimulatedActor]:
         config, costs = self._plan.config, self._plan.costs
@@ -115,8 +116,7 @@ class Simulation:
             raise self._stuck() from error
         engines = [actor.engine for actor in self.actors.values()]
         places = len(engines) * self._plan.config.actor.max_sessions
-        generated = sum(engine.generated_tokens for engine in engines) - self._generated
-        return self.record.outcome(engines, places, generated, self._steps)
+        return self.record.outcome(engines, places, self._steps)
 
     def _stuck(self) -> PronghornError:
         return PronghornError(
@@ -145,10 +145,10 @@ class Simulation:
             if any(spans is not None for _, _, spans in batch):
                 yield self.env.timeout(self._plan.config.plan.commit_s)
             for actor, lease, spans in batch:
-                self.record.wait("delivery", self.env.now - began)
+                self.record.waits["delivery"] += self.env.now - began
                 if spans is None:
                     dispatcher.fault(actor, lease)
-                    self.env.process(self._rest(actor, fault_pause_s(lease.identity)))
+                    self.env.process(self._rest(actor, fault_pause_s(lease.identity.attempt)))
                 else:
                     dispatcher.submit(lease, spans)
                     dispatcher.book.add_credits(actor, 1)
@@ -184,9 +184,8 @@ class Simulation:
     def _restart(self) -> None:
         self.record.restart()
         for actor in self.actors.values():
-            for gauge in (actor.engine.busy, actor.engine.paused, actor.engine.running, actor.engine.waiting):
+            for gauge in (actor.engine.busy, actor.engine.paused, actor.engine.running):
                 gauge.restart()
-        self._generated = sum(actor.engine.generated_tokens for actor in self.actors.values())
 
     def _evaluated_when_due(self) -> Process:
         """The held-out tasks: played amid training, or before it goes on."""
@@ -231,7 +230,7 @@ class Simulation:
         costs, learner = self._plan.costs, self._plan.config.learner
         share = self._plan.config.plan.serial_share
         tokens = sum(e.num_tokens for n in batch for e in self.dispatcher.groups[n].played.episodes)
-        faster = speed_up(learner.num_ranks, share) / speed_up(costs.num_ranks, share)
+        faster = speed_up(learner.world_size, share) / speed_up(costs.num_ranks, share)
         seconds = costs.training_s + costs.training_per_token_s * tokens / faster
         return seconds * self._random.choice(costs.training_noise)
 

@@ -30,7 +30,7 @@ def test_the_speed_of_an_engine_is_found_from_the_durations_of_its_generations(c
     assert costs.decode_s == pytest.approx(known.COSTS.decode_s, rel=0.1)
     assert costs.decode_per_request_s == pytest.approx(known.COSTS.decode_per_request_s, rel=0.15)
     assert costs.read_s == pytest.approx(known.COSTS.read_s, rel=0.15)
-    assert {note.name: note.value for note in costs.notes}["engine fit"] > 0.97
+    assert {note.name: note.value for note in calibrated.notes}["engine fit"] > 0.97
 
 
 def test_what_is_recorded_as_it_is_is_found_exactly(calibrated: Plan) -> None:
@@ -56,13 +56,24 @@ def test_episodes_are_those_that_were_played(calibrated: Plan) -> None:
 def test_a_given_figure_stands_above_the_measured_one_and_is_named_so(run: Path) -> None:
     plan = from_run(run, ["--plan.pause_s=7", "--plan.fanout=3", "--plan.bandwidth_mb_s=10"])
     assert plan.costs.pause_s == 7
-    origins = {note.name: note.origin for note in plan.costs.notes}
+    origins = {note.name: note.origin for note in plan.notes}
     assert (origins["pause_s"], origins["load_s"], origins["fanout"], origins["serial_share"]) == (
         "given",
         "measured",
         "given",
         "assumed",
     )
+
+
+def test_a_slowdown_holds_for_all_that_is_computed_and_for_nothing_else(run: Path, calibrated: Plan) -> None:
+    slow, fast = from_run(run, ["--plan.slowdown=3", "--plan.load_s=0.7"]), calibrated
+    for name in ("decode_per_request_s", "training_per_token_s", "pause_s", "delivery_s"):
+        assert getattr(slow.costs, name) == pytest.approx(3 * getattr(fast.costs, name))
+    assert slow.costs.publish_s == pytest.approx(tuple(3 * seconds for seconds in fast.costs.publish_s))
+    assert slow.costs.load_s == 0.7, "what is given stands"
+    assert slow.costs.fault_share == fast.costs.fault_share
+    assert slow.costs.training_noise == fast.costs.training_noise
+    assert slow.workload.groups == fast.workload.groups
 
 
 def test_environment_steps_are_scaled_to_a_given_mean(run: Path, calibrated: Plan) -> None:
@@ -80,7 +91,7 @@ def test_an_engine_without_a_prefix_cache_is_known_by_its_configuration(tmp_path
 
 def test_horizons_that_were_never_played_are_named_as_an_assumption(run: Path) -> None:
     plan = from_run(run, ["--horizon.kind=stepwise", "--horizon.rounds=[3, 5, 8]"])
-    meanings = {note.name: note.meaning for note in plan.costs.notes if note.name.startswith("horizon")}
+    meanings = {note.name: note.meaning for note in plan.notes if note.name.startswith("horizon")}
     assert "cut from horizon 5" in meanings["horizon 3"]
     assert "too short" in meanings["horizon 8"]
     assert "horizon 5" not in meanings
@@ -89,7 +100,7 @@ def test_horizons_that_were_never_played_are_named_as_an_assumption(run: Path) -
 def test_figures_without_a_run_are_noted_as_given_or_assumed() -> None:
     stated = {"decode_s": 0.02, "training_per_token_s": 1e-4, "environment_s": 0.5}
     plan = from_figures(planned(plan=stated))
-    origins = {note.name: note.origin for note in plan.costs.notes}
+    origins = {note.name: note.origin for note in plan.notes}
     assert origins["decode_s"] == origins["environment_s"] == "given"
     assert origins["pause_s"] == origins["turns"] == "assumed"
     assert plan.workload.environment_s == pytest.approx(0.5, rel=0.1)

@@ -65,6 +65,26 @@ REFUSALS = {
     "a figure that is missing": (["configs/debug.toml"], "plan.decode_s is missing"),
     "an unknown figure": (["{run}", "--plan.speed=9"], "plan.speed = 9: unknown key"),
     "a run and a file": (["{run}", "configs/debug.toml"], "a run stands alone"),
+    "no such run": (["runs/nowhere"], "no such run"),
+    "an unknown option": (["{run}", "--hosts", "2"], "unrecognized arguments: --hosts 2"),
+    "a negative bandwidth": (["{run}", "--bandwidth", "-5"], "'-5': allowed are numbers from 0"),
+    "a folder for a file": (["{run}", "--json", "{empty}"], "a folder; allowed is a file"),
+    "a size that nobody knows": (
+        ["{run}", "--bandwidth", "9", "--plan.weight_mb=0"],
+        "give --plan.weight_mb",
+    ),
+    "no time at all": (
+        [
+            "configs/debug.toml",
+            *(
+                "--plan.decode_s=0",
+                "--plan.training_per_token_s=0",
+                "--plan.environment_s=0",
+                "--plan.commit_s=0",
+            ),
+        ],
+        "nothing takes any time",
+    ),
 }
 
 

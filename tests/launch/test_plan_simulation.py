@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from common.errors import PronghornError
+from launch.plan.actors import fault_pause_s
+from launch.plan.config import PlanSection
 from launch.plan.costs import Costs, speed_up
 from launch.plan.episodes import Episode, PlayedGroup, Workload, synthetic
 from launch.plan.simulation import Simulation, simulate, skipped_steps
@@ -16,16 +18,10 @@ LEARNER = {"groups_per_step": 4, "group_size": 4}
 
 
 def world(environment_s: float = 0.5, success: float = 0.5) -> Workload:
-    return synthetic(
-        horizon=10,
-        size=4,
-        turns=4.0,
-        prompt_tokens=20,
-        action_tokens=10,
-        environment_s=environment_s,
-        environment_sigma=1.0,
-        success=success,
+    stated = PlanSection(
+        turns=4.0, prompt_tokens=20, action_tokens=10, environment_s=environment_s, success=success
     )
+    return synthetic(stated, horizon=10, size=4)
 
 
 COSTS = Costs(
@@ -104,6 +100,19 @@ def test_more_ranks_divide_what_is_not_serial() -> None:
         alone(episode(turns=1)), costs, learner={"num_ranks": 4}, plan={"serial_share": 0.0, "commit_s": 0}
     )
     assert simulate(made, steps=10, seed=0).training_s == pytest.approx(20 * 0.1 / 2)
+
+
+def test_the_ranks_of_all_hosts_share_a_step() -> None:
+    hosts = {"num_ranks": 2, "num_hosts": 2, "rendezvous": "10.0.0.1:7004"}
+    costs = Costs(training_per_token_s=0.1, num_ranks=1)
+    free = {"serial_share": 0.0, "commit_s": 0}
+    made = plan(alone(episode(turns=1)), costs, learner=hosts, plan=free)
+    assert simulate(made, steps=10, seed=0).training_s == pytest.approx(20 * 0.1 / 4)
+
+
+def test_an_episode_that_breaks_again_and_again_rests_no_longer_than_an_actor_would() -> None:
+    assert fault_pause_s(2) == 2.0
+    assert fault_pause_s(5000) == 30.0
 
 
 def test_weights_that_travel_slowly_make_tokens_older() -> None:
