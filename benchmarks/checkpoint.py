@@ -1,25 +1,22 @@
 """How long training stops for a checkpoint: copied and written behind its back, against gathered and written.
 
-    python -m benchmarks.checkpoint [--models quickstart,medium] [--ranks 1,2] [--repeats 5]
-
-`stop` is what a step waits for: now the copy of every rank's shards to memory, before the gathering of the
-whole on rank 0 and its writing. `whole write` ends when the checkpoint has its name. Two safetensors files of
-whole tensors, flushed to the disk, stand for the format of before.
+`stop` is what a step waits for, the copy of every rank's shards to memory; `write` ends when the checkpoint
+has its name. `before` is what a step waited for in the format of before: the gathering of the whole on rank 0
+and its writing, for which two safetensors files of whole tensors, flushed to the disk, stand.
 """
 
-import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 
+from benchmarks.parts.commands import python
+from benchmarks.report import Report, parse
 from common.model_config import ModelConfig, SmallModel
 from learner.atomic_folder import atomic_folder
 from learner.checkpoint import CheckpointStore
@@ -36,37 +33,35 @@ MODELS = {
     "medium": SmallModel(hidden_size=512, intermediate_size=2048, num_layers=10, num_heads=8, num_kv_heads=8),
 }
 """`medium` has about 42 million parameters."""
+DEADLINE_S = 900.0
+"""Of one model on one number of ranks."""
 
 
-def main() -> int:
-    """Measure every model on every number of ranks and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--ranks", default="1,2")
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    rows = []
+def main() -> None:
+    """Measure every model on every number of ranks and report; medians."""
+    arguments = parse(
+        __doc__,
+        ("--models", {"nargs": "+", "choices": MODELS, "default": list(MODELS)}),
+        ("--ranks", {"nargs": "+", "type": int, "default": [1, 2]}),
+        ("--repeats", {"type": int, "default": 5, "help": "checkpoints of each"}),
+    )
+    report = Report("checkpoint")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.models.split(","):
+        for name in arguments.models:
             folder = Path(scratch) / name
             make_small(folder, MODELS[name], WORDS, dtype="float32", seed=0)
-            for ranks in options.ranks.split(","):
-                rows.append((name, int(ranks), _measured(folder, int(ranks), options.repeats)))
-    print(f"\nmedian of {options.repeats} checkpoints, milliseconds")
-    print(
-        f"{'model':<12}{'parameters':>12}{'ranks':>6}{'stop now':>10}{'whole write':>13}{'stop before':>13}"
-    )
-    for name, ranks, found in rows:
-        now, write, before = (1e3 * statistics.median(found[key]) for key in ("stop", "write", "before"))
-        print(f"{name:<12}{found['parameters']:>12,}{ranks:>6}{now:>10.1f}{write:>13.1f}{before:>13.1f}")
-    return 0
+            for ranks in arguments.ranks:
+                for figure, seconds in measured(folder, ranks, arguments.repeats).items():
+                    report.add(f"{name}_{ranks}_ranks_{figure}", statistics.median(seconds), "s")
+    report.finish(arguments.json)
 
 
-def _measured(folder: Path, num_ranks: int, repeats: int) -> dict[str, list[float]]:
+def measured(folder: Path, num_ranks: int, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each checkpoint, by what is measured."""
     out = folder.with_suffix(".json")
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
-    command += ["-m", "benchmarks.checkpoint", "--rank-of", str(folder), str(out), str(repeats)]
-    subprocess.run([sys.executable, *command], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks))
+    ranks = ("-m", "benchmarks.checkpoint", "--rank-of", str(folder), str(out), str(repeats))
+    python(*launcher, *ranks, deadline_s=DEADLINE_S)
     found: dict[str, list[float]] = json.loads(out.read_text())
     return found
 
@@ -79,15 +74,14 @@ def rank_main(folder: Path, out: Path, repeats: int) -> None:
         serve(trainer)
         return
     ranks = Ranks(trainer)
-    found: dict[str, object] = {"stop": [], "write": [], "before": []}
+    found: dict[str, list[float]] = {"stop": [], "write": [], "before": []}
     store = CheckpointStore(folder.parent / f"{folder.name}-checkpoints", keep=1)
     # One unmeasured round: the moments are made in it.
     for round_number in range(repeats + 1):
         times = _round(ranks, trainer, store)
         for key, seconds in times.items():
             if round_number:
-                found[key].append(seconds)  # type: ignore[attr-defined]
-    found["parameters"] = sum(torch.Size(shape).numel() for shape in ranks.shapes.values())
+                found[key].append(seconds)
     ranks.stop()
     out.write_text(json.dumps(found))
 
@@ -110,4 +104,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--rank-of"]:
         rank_main(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
     else:
-        sys.exit(main())
+        main()

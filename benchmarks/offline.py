@@ -8,21 +8,19 @@ and, over several seeds, by seed and task. With `--keep FOLDER` the same command
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.commands import python
 from benchmarks.report import Report, parse
 from common.run_directory import RunDirectory
 from common.statistics import paired_bootstrap
 
-ROOT = Path(__file__).parent.parent
 CONFIG = Path(__file__).parent / "parts" / "offline.toml"
 OBJECTIVES = ("weighted", "filtered")
 PREPARED = ("tasks.json", "vocabulary.json", "model", "data", "warm_start")
@@ -31,18 +29,6 @@ LEAST_GAIN = 0.001
 """What the lower end of a gain must reach."""
 DEADLINE_S = 3600.0
 """Of one command."""
-
-
-def python(*arguments: str) -> None:
-    """Run a module of this project to its end; CalledProcessError when it fails."""
-    print(f"pronghorn: offline: {' '.join(arguments)}", flush=True)
-    subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=DEADLINE_S,
-        check=True,
-    )
 
 
 def begun(folder: Path, name: str) -> RunDirectory:
@@ -60,21 +46,22 @@ def begun(folder: Path, name: str) -> RunDirectory:
 def results(folder: Path, objectives: Sequence[str], overrides: list[str]) -> dict[str, dict[str, Any]]:
     """The held-out result of every model, which is trained and played unless that was done before."""
     common = (str(CONFIG), f"--run.directory={folder}", *overrides)
-    python("launch.cli", "sft", *common)
+    run = partial(python, deadline_s=DEADLINE_S)
+    run("launch.cli", "sft", *common)
     files: dict[str, Path] = {}
     for objective in objectives:
         evol = begun(folder, objective).path / "evol"
-        python("launch.cli", "evol", *common, f"--run.name={objective}", f"--evol.objective={objective}")
+        run("launch.cli", "evol", *common, f"--run.name={objective}", f"--evol.objective={objective}")
         iterations = sorted(evol.glob("iteration-*"))
         files.setdefault("sft", iterations[0] / "heldout.json")
         files[f"evol_{objective}"] = iterations[-1] / "heldout.json"
     dpo = begun(folder, "dpo")
     ledger = folder / objectives[0] / "evol" / "ledger.sqlite"
-    python("launch.cli", "dpo", *common, "--run.name=dpo", f"--ledger={ledger}")
+    run("launch.cli", "dpo", *common, "--run.name=dpo", f"--ledger={ledger}")
     files["dpo"] = dpo.path / "heldout.json"
     if not files["dpo"].exists():
         arguments = (dpo.config, dpo.path / "dpo", files["dpo"])
-        python("benchmarks.parts.offline_play", *map(str, arguments))
+        run("benchmarks.parts.offline_play", *map(str, arguments))
     return {name: json.loads(file.read_text()) for name, file in files.items()}
 
 

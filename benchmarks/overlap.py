@@ -12,22 +12,21 @@ fewer trajectories arrived in that time than were trained on, it is divided by w
 before would be time for free. Runs of the modes take turns; the ratio is of medians.
 """
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.commands import QUIET, ROOT, whole_run
 from benchmarks.report import Report, parse
 from common.metrics import read_metrics
 from common.run_directory import RunDirectory
 from learner.ledger import Ledger
 
-ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "quickstart.toml"
 GOAL = 0.6
 REPETITIONS = 2
@@ -53,12 +52,6 @@ MEASURED = (
     "--horizon.kind=fixed",
     f"--horizon.rounds=[{HORIZON}]",
     "--sft.num_demonstrations=0",
-)
-ALWAYS = (
-    "--evaluation.num_tasks=0",
-    "--evaluation.every=0",
-    "--monitor.wandb=off",
-    "--monitor.live_view=off",
 )
 
 
@@ -136,6 +129,7 @@ def overrides(mode: str, model: Path, steps: int) -> list[str]:
     """What a measured run of `mode` changes in the quickstart."""
     return [
         *MEASURED,
+        *QUIET,
         "--model.source=path",
         f"--model.path={model}",
         f"--learner.steps={steps}",
@@ -144,29 +138,14 @@ def overrides(mode: str, model: Path, steps: int) -> list[str]:
     ]
 
 
-def run(folder: Path, name: str, *changes: str) -> RunDirectory:
-    """`pronghorn run` of the quickstart with `changes`, to its end; CalledProcessError when it fails."""
-    command = [sys.executable, "-m", "launch.cli", "run", str(CONFIG), *changes, *ALWAYS]
-    command += [f"--run.directory={folder}", f"--run.name={name}"]
-    print(f"pronghorn: overlap, {name}", flush=True)
-    subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        timeout=DEADLINE_S,
-        check=True,
-    )
-    return RunDirectory(folder / name)
-
-
 def measure_modes(folder: Path, repetitions: int, steps: int) -> dict[str, list[Pace]]:
     """One warm start, then the modes in turns."""
-    model = run(folder, "warm-start", *WARM_START).warm_start
+    run = partial(whole_run, CONFIG, folder, deadline_s=DEADLINE_S)
+    model = run("warm-start", *WARM_START, *QUIET).warm_start
     paces: dict[str, list[Pace]] = {mode: [] for mode in MODES}
     for repetition in range(1, repetitions + 1):
         for mode in MODES:
-            finished = run(folder, f"{mode}-{repetition}", *overrides(mode, model, steps))
+            finished = run(f"{mode}-{repetition}", *overrides(mode, model, steps))
             paces[mode].append(measure(finished, SKIPPED))
     return paces
 

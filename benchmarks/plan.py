@@ -13,10 +13,7 @@ first run, which is what a plan does, and with those of the run itself, which te
 machine that was not the same.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.parts.commands import QUIET, ROOT, whole_run
 from benchmarks.report import Report, parse
 from common.metrics import read_metrics
 from common.run_directory import RunDirectory
@@ -33,7 +31,6 @@ from launch.plan.settings import Setting, applied
 from launch.plan.simulation import Plan, simulate, skipped_steps
 from learner.ledger import Ledger
 
-ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "debug.toml"
 STEPS = 20
 SEEDS = 5
@@ -55,9 +52,9 @@ ALWAYS = (
     "--learner.learning_rate=1e-9",
     "--learner.warmup_steps=0",
     "--learner.drops_zero_variance=false",
-    "--evaluation.num_tasks=0",
-    "--monitor.wandb=off",
-    "--monitor.live_view=off",
+    f"--learner.steps={STEPS}",
+    f"--learner.checkpoint_every={STEPS}",
+    *QUIET,
 )
 
 
@@ -150,7 +147,7 @@ def measured(folder: RunDirectory, case: Case, group_size: int) -> Measures:
 def seconds_per_token(folder: RunDirectory) -> float:
     """What the learner took for each token that it read, median over steps."""
     rows = [row for row in read_metrics(folder.metrics) if "time/training_s" in row]
-    return statistics.median(row["time/training_s"] / row["train/num_tokens"] for row in rows)
+    return float(statistics.median(row["time/training_s"] / row["train/num_tokens"] for row in rows))
 
 
 def predicted(plan: Plan, case: Case) -> Measures:
@@ -179,20 +176,9 @@ def run(folder: Path, case: Case) -> RunDirectory:
     """`pronghorn run` of a case, to its end, unless it is there; CalledProcessError when it fails."""
     name = case.name.replace(",", "").replace(" ", "-")
     finished = RunDirectory(folder / name)
-    if not finished.summary.is_file():
-        print(f"pronghorn: plan, {case.name}", flush=True)
-        command = [sys.executable, "-m", "launch.cli", "run", str(CONFIG), *ALWAYS, *case.overrides]
-        command += [f"--learner.steps={STEPS}", f"--learner.checkpoint_every={STEPS}"]
-        command += [f"--run.directory={folder}", f"--run.name={name}"]
-        subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            timeout=DEADLINE_S,
-            check=True,
-        )
-    return finished
+    if finished.summary.is_file():
+        return finished
+    return whole_run(CONFIG, folder, name, *ALWAYS, *case.overrides, deadline_s=DEADLINE_S)
 
 
 SHARES = ("learner_idle", "engine_idle")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.overlap import ALWAYS, CONFIG, MODES, Pace, add_figures, measure, overrides
+from benchmarks.overlap import CONFIG, MODES, Pace, add_figures, measure, overrides
 from benchmarks.report import Report
 from common.config import load
 from common.run_directory import RunDirectory
@@ -74,7 +74,7 @@ def test_what_was_played_before_is_no_time_for_free(tmp_path: Path) -> None:
 
 
 def test_the_modes_differ_in_the_staleness_limit_alone() -> None:
-    one, other = (load(RunConfig, [CONFIG], [*overrides(m, Path("model"), 9), *ALWAYS]) for m in MODES)
+    one, other = (load(RunConfig, [CONFIG], overrides(m, Path("model"), 9)) for m in MODES)
     assert (one.learner.staleness.max_staleness, other.learner.staleness.max_staleness) == (0, 2)
     staleness = one.learner.staleness
     assert (
