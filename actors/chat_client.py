@@ -22,7 +22,6 @@ from common.messages import Sampling
 from envhub.transport import throttler
 
 MAX_ANSWER_BYTES = 8 << 20
-MAX_CONNECTIONS = 256
 Messages = list[dict[str, str]]
 
 
@@ -94,7 +93,7 @@ class ChatClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._http = aiohttp.ClientSession(
             headers=headers,
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            connector=aiohttp.TCPConnector(limit=0),  # a request of an episode at a time
             timeout=aiohttp.ClientTimeout(total=self._config.request_s),
         )
         return self

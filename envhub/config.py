@@ -120,7 +120,7 @@ class HubConfig(Section):
     max_connections: int = Field(default=8192, ge=1)
     """Open at the same time, over all ports; one more is answered 503 and closed."""
     max_client_connections: int = Field(default=4096, ge=1)
-    """The same, of one address; an actor opens up to 512."""
+    """The same, of one address; an actor opens up to one per session."""
     idle_s: float = Field(default=20.0, gt=0)
     """A connection on which no whole request head has come for this long is closed."""
     body_s: float = Field(default=30.0, gt=0)

@@ -11,7 +11,6 @@ from asyncio_throttle import Throttler
 from common.errors import ConfigurationError, EnvironmentFault
 from envhub.wire import CONTENT_TYPES, JSON, MSGPACK, Wire, decode, encode
 
-MAX_CONNECTIONS = 512
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
 _BURSTS_PER_S = 10
@@ -103,7 +102,7 @@ class Transport:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            connector=aiohttp.TCPConnector(limit=0),  # a call of a session at a time: they are the limit
             timeout=aiohttp.ClientTimeout(total=None),
         )
         return self
