@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-NOT_BENCHMARKS = {"__init__", "all", "report", "algorithms", "multinode"}
-"""`algorithms` takes an hour and measures what is learnt, not how fast; `multinode` needs root."""
+NOT_BENCHMARKS = {"__init__", "all", "report", "algorithms", "chaos", "multinode"}
+"""`algorithms` takes an hour and measures what is learnt, not how fast; the last two are `make chaos` and
+`make multinode`."""
 
 
 def names() -> list[str]:

@@ -8,9 +8,9 @@ With a policy that hardly learns (the learning rate is next to nothing) all of t
 Measured are the steps after those in which the pipeline fills, counted alike in both. Actors and learner
 share this machine's cores, and the simulator gives each a device of its own: `shared cores` is the run in
 which that is wrong on purpose. `slowdown` is what the learner took per token, over the calibrated run: where
-it is far above 1, something held the cores meanwhile. So each case is predicted twice: with the speeds of the
-first run, which is what a plan does, and with those of the run itself, which tells a wrong model from a
-machine that was not the same.
+it is far above 1, something held the cores meanwhile. So each case is predicted three times: with the speeds
+of the first run, which is what a plan does; with these slowed down by that factor, as `--plan.slowdown` does;
+and with those of the run itself, which tells a wrong model from a machine that was not the same.
 """
 
 import statistics
@@ -205,10 +205,11 @@ def compare(folder: Path, report: Report) -> Table:
         finished = run(folder, case)
         was = measured(finished, case, plan.config.learner.group_size)
         slowdown = seconds_per_token(finished) / per_token
+        slowed = from_run(first.path, [f"--plan.slowdown={slowdown}"])
         own = replace(plan, costs=from_run(finished.path, ()).costs)
         figure = "plan_" + case.name.replace(",", "").replace(" ", "_")
         report.add(f"{figure}_slowdown", slowdown, "")
-        for speeds, used in (("first", plan), ("own", own)):
+        for speeds, used in (("first", plan), ("slowed", slowed), ("own", own)):
             said = predicted(used, case)
             table.add_row(case.name, f"{slowdown:.1f}", speeds, *_cells(was, said))
             wrong = said.trajectories_per_s / was.trajectories_per_s - 1

@@ -6,7 +6,6 @@ once. The model is small: the time is that of starting Python, importing torch a
 """
 
 import asyncio
-import sys
 import tempfile
 from pathlib import Path
 from random import Random
@@ -60,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -51,10 +51,8 @@ class Result:
         return max(sorted(set(named)), key=named.count)
 
     def seconds_to(self, steps: int) -> float:
-        """Until `steps` are done: simulated ones as they were, further ones at the pace of the last."""
-        return fmean(
-            o.seconds + max(0, steps - o.simulated_steps) * 3600 / o.steps_per_hour for o in self.outcomes
-        )
+        """Until `steps` are done: simulated ones as they were, more or fewer of them at the mean pace."""
+        return fmean(o.seconds + (steps - o.simulated_steps) * o.step_s for o in self.outcomes)
 
 
 def settings_of(plan: Plan, swept: dict[str, Sequence[Any]]) -> list[Setting]:

@@ -143,6 +143,12 @@ def test_the_smallest_setting_that_is_nearly_the_best_is_recommended() -> None:
     assert recommended(found, 0.9).setting == found[3].setting
 
 
+def test_the_time_to_the_last_step_is_that_of_so_many_steps_however_many_are_simulated() -> None:
+    made = plan(alone(episode(turns=1)))
+    result = Result(Setting(1, 1, 0, 0.0, 1.0), (simulate(made, steps=30, seed=0),))
+    assert [result.seconds_to(steps) for steps in (10, 30, 100)] == pytest.approx([10.0, 30.0, 100.0])
+
+
 def test_what_is_not_swept_stays_as_the_configuration_has_it() -> None:
     made = plan(alone(episode()), actor={"num_actors": 3}, learner={"staleness": {"max_staleness": 5}})
     (only,) = settings_of(made, {"actors": [], "ranks": [2]})
