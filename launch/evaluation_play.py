@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -78,13 +78,14 @@ async def _kept(lease: Lease, player: Player, folder: EvaluationFolder) -> None:
 
 async def _paid(lease: Lease, player: Player, folder: EvaluationFolder, usage: Usage) -> Trajectory:
     """Play it; where it comes to no end, for whatever reason, what it has cost is kept."""
-    try:
+
+    def keep_cost(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind and usage.num_requests:
+            folder.append(EpisodeLine(fault=f"{kind.__name__}: {error}", spent=Spent(**asdict(usage))))
+
+    with ExitStack() as stack:
+        stack.push(keep_cost)
         return await player(lease, usage)
-    except BaseException as error:
-        if usage.num_requests:
-            fault = f"{type(error).__name__}: {error}"
-            folder.append(EpisodeLine(fault=fault, spent=Spent(**asdict(usage))))
-        raise
 
 
 def line_of(trajectory: Trajectory, sample: int, usage: Usage) -> EpisodeLine:

@@ -59,7 +59,9 @@ def make(folder: Path, hosts: Sequence[str]) -> None:
         _check_name(host)
         if host == LEARNER:
             raise ConfigurationError(f"host {host!r}: the learner has keys anyway; name its other hosts")
-    if folder.exists() and not _is_ours(folder) and any(folder.iterdir()):
+    # Without the learner's pair, but with no stranger: an interrupted command left it so.
+    ours = {LEARNER, HOSTS_FOLDER}
+    if folder.exists() and not _is_ours(folder) and {path.name for path in folder.iterdir()} - ours:
         raise ConfigurationError(f"{folder}: holds something else; name a new or empty folder")
     _new_folder(folder)
     before = set(_names(folder))

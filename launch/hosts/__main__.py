@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.aio import first_leaf
 from common.config import load
-from common.errors import PronghornError
+from common.errors import ConfigurationError, PronghornError
 from common.log import configure_logging
 from common.role import INTERRUPTED
 from common.run_directory import RunDirectory
@@ -19,7 +19,7 @@ from launch.cli import split_overrides
 from launch.config import RunConfig
 from launch.hosts.coordinator import Coordinator
 from launch.hosts.joining import hosts_file, join
-from launch.hosts.placement import Placement, read_hosts, slurm_hosts
+from launch.hosts.placement import Placement, hosts_text, read_hosts, slurm_hosts
 from launch.hosts.settings import refuse_impossible
 from launch.pipeline import until_signal
 from launch.report import report
@@ -38,9 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(files)
     try:
         if options.join:
+            if more := [*options.given[1:], *overrides]:
+                raise ConfigurationError(f"{more[0]}: --join takes one host and one run folder")
             join(options.join, RunDirectory(Path(options.given[0])))
             return 0
-        is_slurm = options.given[0].endswith(".toml") and not os.path.exists(options.given[0] + "/")
+        is_slurm = options.given[0].endswith(".toml")
         names = slurm_hosts() if is_slurm else options.given.pop(0)
         return run(
             load(RunConfig, [Path(file) for file in options.given], overrides), names, is_slurm=is_slurm
@@ -82,8 +84,7 @@ def _keep_hosts(folder: RunDirectory, hosts: str) -> None:
     """The placement of this start, which hosts may be added to."""
     file = hosts_file(folder.path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = Path(hosts).read_text() if Path(hosts).is_file() else "\n".join(hosts.split())
-    file.write_text(text.rstrip() + "\n")
+    file.write_text(hosts_text(hosts).rstrip() + "\n")
 
 
 if __name__ == "__main__":

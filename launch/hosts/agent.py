@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import psutil
 
-from common.aio import background, each
+from common.aio import background
 from common.errors import PreflightError, PronghornError, ProtocolError
 from common.log import configure_logging
 from common.run_directory import RunDirectory
@@ -53,17 +53,23 @@ class Agent:
         self._probes = checks.Listeners()
 
     async def serve(self) -> None:
-        """Until the coordinator is gone; then everything that still runs is stopped."""
+        """Until the coordinator is gone; then everything that still runs, or is being started, is stopped."""
+        runs: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as group:
                 try:
                     async for message in self._wire.messages():
-                        group.create_task(self._answer(message))
+                        is_run = message.get("do") == "run"
+                        answer = group.create_task(self._answer(message))
+                        if is_run:
+                            runs.add(answer)
+                            answer.add_done_callback(runs.discard)
                 except TimeoutError:
                     log.warning("heard nothing for %g s", self._wire.silence_s)
                 # Nobody reads on: what grows is not to wait for a pipe that nobody empties.
                 self._wire.abort()
-                await self._stop_all()
+                for run in runs:
+                    run.cancel()
         finally:
             self._probes.close()
 
@@ -218,9 +224,6 @@ class Agent:
         """Kill a command and all that it started."""
         if name in self._running:
             self._launcher.bury(self._running[name][1])
-
-    async def _stop_all(self) -> None:
-        await each(list(self._running.values()), lambda child: self._launcher.stop(*child), at_once=64)
 
 
 async def _main() -> None:

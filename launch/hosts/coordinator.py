@@ -62,6 +62,8 @@ class Coordinator:
         self._restarts: Counter[str] = Counter()
         self._has_begun = asyncio.Event()
         """Set when every host was found fit; those that join later need not wait."""
+        self._policy: dict[str, str] = {}
+        """The files of policy zero, with their checksums."""
         self._has_policy = asyncio.Event()
         """Set when policy zero is on the leading host."""
 
@@ -73,10 +75,13 @@ class Coordinator:
         try:
             async with background(self._view.follow()) as begin_connection:
                 for host in self._placement.hosts:
-                    await self._add(host, begin_connection)
+                    await self._locate(host)
+                for host in self._placement.hosts:
+                    self._add(host, begin_connection)
                 self._refuse([await member.first for member in self._members.values()])
                 await self._begin()
-                if await self._is_trained():
+                link = self._members[self._placement.lead.name].live()
+                if await link.request("is_trained", steps=self._config.learner.steps):
                     return
                 async with background() as hubs, background() as relays, background() as actors:
                     levels = {"hub": hubs, "relay": relays, "actors": actors}
@@ -93,11 +98,11 @@ class Coordinator:
 
     async def _work(self) -> None:
         """The stages, by the hosts that are there."""
-        lead = self._members[self._placement.lead.name]
+        lead = self._placement.lead
         self._view.stage("preparing")
-        prepare = self._roles(lead.host).prepare()
-        supervisor = self._supervisor(await lead.connected(), MIRRORED)
-        await supervisor.finish(prepare)
+        link = await self._lead_link()
+        await self._supervisor(link, MIRRORED).finish(self._roles(lead).prepare())
+        self._policy = await link.request("digest", names=POLICY_ZERO)
         self._has_policy.set()
         self._view.stage("training")
         learners = [self._members[host.name] for host in self._placement.having("learner")]
@@ -106,17 +111,24 @@ class Coordinator:
                 learners,
                 {member.host.name: self._roles(member.host).learner() for member in learners},
                 self._bring_policy,
-                lambda link: RemoteLauncher(link, self._folder, MIRRORED if link.host == lead.host else ()),
+                lambda link: RemoteLauncher(link, self._folder, MIRRORED if link.host == lead else ()),
                 self._config.supervision,
                 self._view.say,
                 self._restarts,
             ).train()
-        await self._complete(await lead.connected())
+        await self._complete(await self._lead_link())
+
+    async def _lead_link(self) -> Link:
+        lead = self._members[self._placement.lead.name]
+        return await lead.back(self._config.supervision.learner_host_s)
 
     # --- beginning ---------------------------------------------------------------------------------
-    async def _add(self, host: Host, begin: Begin) -> Member:
-        is_alone = len(self._placement.hosts) == 1
-        self._network.addresses[host.name] = settings.resolved_address(host, is_alone=is_alone)
+    async def _locate(self, host: Host) -> None:
+        is_alone = self._placement.hosts == (host,)
+        address = await asyncio.to_thread(settings.resolved_address, host, is_alone=is_alone)
+        self._network.addresses[host.name] = address
+
+    def _add(self, host: Host, begin: Begin) -> Member:
         directory = host.directory or self._config.run.directory
         silence_s = self._config.supervision.host_silence_s
         member = self._members[host.name] = Member(host, directory, silence_s, is_slurm=self._is_slurm)
@@ -125,7 +137,7 @@ class Coordinator:
 
     async def _begin(self) -> None:
         """Find every host fit, agree on ports, see that all reach each other, make keys."""
-        links = {name: _live(member) for name, member in self._members.items()}
+        links = {name: member.live() for name, member in self._members.items()}
         found: list[str] = []
         for member in self._members.values():
             found += await self._check(member, links[member.host.name])
@@ -177,11 +189,6 @@ class Coordinator:
         with redirect_stdout(io.StringIO()):
             keys.make(self._folder / "keys", [host.name for host in self._placement.hosts])
 
-    async def _is_trained(self) -> bool:
-        link = _live(self._members[self._placement.lead.name])
-        is_trained: bool = await link.request("is_trained", steps=self._config.learner.steps)
-        return is_trained
-
     # --- what a host needs -------------------------------------------------------------------------
     def _host_config(self, host: Host) -> RunConfig:
         directory = self._members[host.name].directory
@@ -200,26 +207,21 @@ class Coordinator:
         file = self._folder / "hosts" / f"{name}.toml"
         config = self._host_config(member.host)
         file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
-        files = {f"hosts/{name}.toml": f"hosts/{name}.toml"}
-        folders = [f"keys/hosts/{name}"]
-        if member.host == self._placement.lead:
-            folders.append("keys/learner")
-            if not link.same_folder:
-                files["config.toml"] = files[f"hosts/{name}.toml"]
-        await send(link, self._folder, files)
-        for folder in folders:
-            found = (path for path in (self._folder / folder).rglob("*") if path.is_file())
+        await send(link, self._folder, [f"hosts/{name}.toml"])
+        is_lead = member.host == self._placement.lead
+        for keys_of in (f"hosts/{name}", *(["learner"] if is_lead else [])):
+            found = (path for path in (self._folder / "keys" / keys_of).rglob("*") if path.is_file())
             names = [str(path.relative_to(self._folder)) for path in found]
-            await send(link, self._folder, dict(zip(names, names, strict=True)), is_secret=True)
+            await send(link, self._folder, names, is_secret=True)
 
     async def _bring_policy(self, link: Link) -> None:
-        """Policy zero from the leading host."""
+        """Policy zero from the leading host, once over each connection."""
         await self._has_policy.wait()
-        lead = await self._members[self._placement.lead.name].connected()
-        if link is lead:
-            return
         async with self._members[link.host.name].filling:
-            number = await copy(lead, link, POLICY_ZERO)
+            if link.has_policy or link.host == self._placement.lead:
+                return
+            number = await copy(await self._lead_link(), link, self._policy)
+            link.has_policy = True
         if number:
             log.info("copied policy zero host=%s files=%d", link.host.name, number)
 
@@ -261,19 +263,27 @@ class Coordinator:
                 log.warning("lost process=%s with its host", command.name)
 
     async def _join(self, host: Host, begin: Begin, levels: dict[str, Begin]) -> None:
-        """Take in a host while the run goes on."""
-        self._placement = Placement((*self._placement.hosts, host))
+        """Take in a host while the run goes on; one that is not fit plays nothing."""
+        await self._locate(host)
+        others = tuple(other for other in self._placement.hosts if other.name != host.name)
+        self._placement = Placement((*others, host))
         await asyncio.to_thread(self._make_keys)
         for member in self._members.values():
             with suppress(HostLost):
                 if member.link:
                     # Who serves the new one must admit its key; who is away gets it on the way back.
                     await self._deliver(member, member.link)
-        joined = await self._add(host, begin)
+        joined = self._add(host, begin)
 
         async def populate() -> None:
-            await joined.connected()
-            self._populate(joined, levels)
+            found = None
+            while found is None:
+                with suppress(HostLost):
+                    found = await self._check(joined, await joined.connected())
+            for problem in found:
+                self._view.say(problem)
+            if not found:
+                self._populate(joined, levels)
 
         begin(populate())
 
@@ -284,10 +294,4 @@ class Coordinator:
             raise PronghornError(f"{lead.host.name}: the learner left before its last step")
         self._clock.seconds = {**StageClock(folder).seconds, **self._clock.seconds}
         complete_summary(folder, self._clock.seconds, dict(self._restarts))
-        await send(lead, self._folder, {"summary.json": "summary.json"})
-
-
-def _live(member: Member) -> Link:
-    if member.link is None:
-        raise PreflightError(f"{member.host.name}: was lost while it was being checked")
-    return member.link
+        await send(lead, self._folder, ["summary.json"])

@@ -10,10 +10,9 @@ from launch.hosts.link import Link
 from launch.hosts.wire import CHUNK_BYTES
 
 
-async def copy(source: Link, target: Link, names: list[str]) -> int:
-    """Copy files and folders by name; how many files had to be. PreflightError when one arrives torn."""
-    wanted = await source.request("digest", names=names)
-    have = await target.request("digest", names=names)
+async def copy(source: Link, target: Link, wanted: dict[str, str]) -> int:
+    """Copy files, given with their checksums; how many had to be. PreflightError when one arrives torn."""
+    have = await target.request("digest", names=list(wanted))
     missing = [name for name in wanted if have.get(name) != wanted[name]]
     for name in missing:
         offset = 0
@@ -28,11 +27,11 @@ async def copy(source: Link, target: Link, names: list[str]) -> int:
     return len(missing)
 
 
-async def send(target: Link, folder: Path, names: dict[str, str], *, is_secret: bool = False) -> None:
-    """Small files of `folder` here (by their place there) to a host, where they differ."""
-    have = await target.request("digest", names=list(names))
-    for name, here in names.items():
-        file = HostFolder(folder).inside(here)
+async def send(target: Link, folder: Path, names: list[str], *, is_secret: bool = False) -> None:
+    """Small files of `folder` here to the same place on a host, where they differ."""
+    have = await target.request("digest", names=names)
+    for name in names:
+        file = HostFolder(folder).inside(name)
         if have.get(name) != (expected := checksum(file)):
             await target.request("write", name=name, offset=0, data=file.read_bytes(), is_secret=is_secret)
             await target.request("accept", name=name, checksum=expected)

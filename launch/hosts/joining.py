@@ -62,8 +62,8 @@ async def follow_hosts(
             for host in hosts:
                 if host.name not in known:
                     refuse_learner(host)
+                    await take_in(host)
                     known.add(host.name)
                     notice(f"{host.name} joins")
-                    await take_in(host)
         except PronghornError as error:
             notice(str(error))

@@ -10,10 +10,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from common.aio import within
-from common.errors import ConfigurationError, PreflightError
+from common.errors import ConfigurationError
 from launch.config import SupervisionConfig
 from launch.hosts.link import HostLost, Link, RemoteChild, RemoteLauncher
 from launch.hosts.member import Member
@@ -27,39 +27,32 @@ FOLLOW_S = 30.0
 KILL_S = 20.0
 
 
+@dataclass(frozen=True)
 class Learners:
     """Every rank of the learner; the first of `members` leads."""
 
-    def __init__(
-        self,
-        members: list[Member],
-        commands: Mapping[str, Command],
-        prepare: Callable[[Link], Awaitable[None]],
-        launcher: Callable[[Link], RemoteLauncher],
-        supervision: SupervisionConfig,
-        notice: Callable[[str], None],
-        restarts: Counter[str],
-    ) -> None:
-        self._members = members
-        self._commands = commands
-        self._prepare = prepare
-        self._launcher = launcher
-        self._supervision = supervision
-        self._notice = notice
-        self._restarts = restarts
+    members: list[Member]
+    commands: Mapping[str, Command]
+    """By host."""
+    prepare: Callable[[Link], Awaitable[None]]
+    """Brings what the ranks need to a host."""
+    launcher: Callable[[Link], RemoteLauncher]
+    supervision: SupervisionConfig
+    notice: Callable[[str], None]
+    restarts: Counter[str]
 
     async def train(self) -> None:
-        """To the last step. Cancelled: to the end of the step, with a checkpoint.
+        """To the last step. Cancelled: to the end of the step, with a checkpoint; cancelled again: killed.
 
         ProcessError when ranks die for good, PreflightError when a host stays away.
         """
-        limits, deaths_in_a_row = self._supervision, 0
+        limits, deaths_in_a_row = self.supervision, 0
         while True:
-            links = [await self._back(member) for member in self._members]
+            links = [await member.back(limits.learner_host_s) for member in self.members]
             began = time.monotonic()
             try:
                 for link in links:
-                    await self._prepare(link)
+                    await self.prepare(link)
                 failed = await self._once(links)
             except HostLost as lost:
                 why = str(lost)
@@ -75,21 +68,16 @@ class Learners:
                 why = f"{command.name} died ({describe_exit(code)}): {reason_of(command.log)}"
                 pause_s = min(limits.backoff_s * 2 ** (deaths_in_a_row - 1), limits.max_backoff_s)
                 await asyncio.sleep(pause_s)
-            self._restarts["learner"] += 1
-            log.warning("%s restarts=%d", why, self._restarts["learner"])
-            self._notice(f"{why}; the learner goes on from its checkpoint, {self._restarts['learner']}x")
-
-    async def _back(self, member: Member) -> Link:
-        limit_s = self._supervision.learner_host_s
-        what = f"{member.host.name}, which holds ranks of the learner, is away and"
-        return await within(limit_s, member.connected(), what, PreflightError)
+            self.restarts["learner"] += 1
+            log.warning("%s restarts=%d", why, self.restarts["learner"])
+            self.notice(f"{why}; the learner goes on from its checkpoint, {self.restarts['learner']}x")
 
     async def _once(self, links: list[Link]) -> tuple[Command, int] | None:
         """All ranks from start to end; None when they trained to the last step, else who died, and how."""
         running: list[tuple[RemoteLauncher, Command, RemoteChild]] = []
         try:
             for link in links:
-                launcher, command = self._launcher(link), self._commands[link.host.name]
+                launcher, command = self.launcher(link), self.commands[link.host.name]
                 running.append((launcher, command, await launcher.start(command)))
             return await _outcome([(command, child) for _, command, child in running])
         except asyncio.CancelledError:

@@ -1,6 +1,7 @@
 """The coordinator's connection to one host's agent: requests out, answers and growing files back."""
 
 import asyncio
+import logging
 import os
 import shlex
 import sys
@@ -15,6 +16,8 @@ from common.errors import PreflightError, PronghornError
 from launch.hosts.placement import Host
 from launch.hosts.wire import MAX_GREETING_BYTES, PINGS_PER_SILENCE, READY, Wire
 from launch.processes import Command
+
+log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
@@ -38,7 +41,9 @@ def remote_command(host: Host, *, is_slurm: bool = False) -> list[str]:
     if host.target == "localhost":
         return ["sh", "-c", line]
     if is_slurm:
-        return ["srun", "--overlap", "-w", host.target, "-N1", "-n1", "sh", "-c", line]
+        # Slurm would keep back what ends in no newline, and may pin a single task to a single core.
+        options = ["--overlap", "--unbuffered", "--cpu-bind=none", "-w", host.target, "-N1", "-n1"]
+        return ["srun", *options, "sh", "-c", line]
     return [*shlex.split(os.environ.get(SSH_VARIABLE, SSH)), host.target, line]
 
 
@@ -51,6 +56,8 @@ class Link:
         """Whether the run folder there is the coordinator's own."""
         self.mark = ""
         """What its agent wrote into `hosts/NAME.lock` of the run folder there."""
+        self.has_policy = False
+        """Whether policy zero was brought there."""
         self.lost = asyncio.Event()
         self._wire = wire
         self._gathered = gathered
@@ -80,13 +87,15 @@ class Link:
         assert process.stdin is not None
         assert process.stdout is not None
         link = cls(host, Wire(process.stdout, process.stdin, silence_s), gathered)
+        has_agent = False
         try:
             await _greeted(process.stdout, host, said)
+            has_agent = True
             async with background(link._read(), link._ping()):
                 yield link
         finally:
-            # What was lost is not waited for: ssh itself would notice a cut line much later.
-            leave_s = 0.0 if link.lost.is_set() else LEAVE_S
+            # Who was lost or never answered is not waited for: ssh itself would notice a cut line much later.
+            leave_s = LEAVE_S if has_agent and not link.lost.is_set() else 0.0
             link._lose()
             process.stdin.close()
             with suppress(TimeoutError):
@@ -127,8 +136,8 @@ class Link:
                         future.set_exception(PreflightError(f"{self.host.name}: {message['error']}"))
                     else:
                         future.set_result(message.get("ok"))
-        except (TimeoutError, OSError):
-            pass
+        except TimeoutError:
+            log.warning("heard nothing host=%s seconds=%g", self.host.name, self._wire.silence_s)
         finally:
             self._lose()
 

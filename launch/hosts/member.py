@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from common.aio import background
+from common.aio import background, within
 from common.errors import PreflightError, PronghornError
 from common.version import __version__
 from launch.hosts.link import HostLost, Link, remote_command
@@ -40,6 +40,17 @@ class Member:
             if self.link is not None and not self.link.lost.is_set():
                 return self.link
             await asyncio.sleep(0)  # it is lost, and `stay` is about to say so
+
+    def live(self) -> Link:
+        """The connection that was there a moment ago; PreflightError when it was lost meanwhile."""
+        if self.link is None:
+            raise PreflightError(f"{self.host.name}: was lost while it was being checked")
+        return self.link
+
+    async def back(self, limit_s: float) -> Link:
+        """`connected` of a host with ranks of the learner; PreflightError when it stays away for so long."""
+        what = f"{self.host.name}, which holds ranks of the learner, is away and"
+        return await within(limit_s, self.connected(), what, PreflightError)
 
     async def stay(
         self,

@@ -10,16 +10,15 @@ actors and a relay. The first host with a learner leads: bus, ledger and checkpo
 """
 
 import os
-import re
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.bus.keys import LEARNER, NAME_PATTERN
 from common.errors import ConfigurationError, PreflightError
 
 ROLES = ("learner", "hub", "actors", "relay")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 FAN_OUT = 4
 """So many relays fetch from the learner, and so many from each relay."""
 
@@ -73,9 +72,12 @@ class Placement:
 
 def read_hosts(given: str) -> Placement:
     """A hosts file, or names separated by blanks; ConfigurationError names the line."""
-    if Path(given).is_file():
-        return parse_hosts(Path(given).read_text(), given)
-    return parse_hosts("\n".join(given.split()), "hosts")
+    return parse_hosts(hosts_text(given), given if os.path.isfile(given) else "hosts")
+
+
+def hosts_text(given: str) -> str:
+    """The lines of a hosts file; of names separated by blanks, which may be many, one line each."""
+    return Path(given).read_text() if os.path.isfile(given) else "\n".join(given.split())
 
 
 def parse_hosts(text: str, source: str) -> Placement:
@@ -104,9 +106,10 @@ def _with_default_roles(host: Host, *, is_first: bool) -> Host:
 
 def _parse_line(words: list[str], where: str) -> Host:
     name, *settings = words
-    if not NAME.fullmatch(name):
+    if not NAME_PATTERN.fullmatch(name) or name == LEARNER:
         raise ConfigurationError(
-            f"{where}: {name!r} is no name of a host; allowed are letters, digits and ._-"
+            f"{where}: {name!r} is no name of a host; allowed are letters, digits and ._-, at most 63, "
+            f"and not {LEARNER!r}"
         )
     host = Host(name)
     for setting in settings:

@@ -13,7 +13,7 @@ from launch.cli import split_overrides
 from launch.config import RunConfig
 from launch.pipeline import ProcessWork
 from launch.processes import Launcher
-from launch.run_folder import StageClock
+from launch.run_folder import StageClock, absolute, keep_config
 from launch.stages import Stages, wait_for_hub
 from launch.supervise import Supervisor
 from launch.view import View
@@ -23,8 +23,10 @@ def main() -> int:
     """Make what is missing; the exit code."""
     try:
         files, overrides = split_overrides(sys.argv[1:])
-        config = load(RunConfig, [Path(file) for file in files], overrides)
+        config = absolute(load(RunConfig, [Path(file) for file in files], overrides))
         configure_logging("prepare")
+        config.run.folder.path.mkdir(parents=True, exist_ok=True)
+        keep_config(config)
         asyncio.run(_prepare(config))
     except PronghornError as error:
         sys.stderr.write(f"pronghorn: {error}\n")

@@ -1,8 +1,8 @@
 """What coordinator and agent say to each other: MessagePack maps over the pipes of one remote command.
 
-request    {"id": 7, "do": "start", ...}          coordinator to agent
+request    {"id": 7, "do": "run", ...}           coordinator to agent; 0: the answer is not waited for
 answer     {"id": 7, "ok": ...} or {"id": 7, "error": "one line"}
-event      {"event": "ended" | "file" | "pong", ...}   agent to coordinator
+event      {"event": "file", "name": ..., "offset": ..., "data": ...}   agent to coordinator
 """
 
 import asyncio

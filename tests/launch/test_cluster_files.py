@@ -1,7 +1,10 @@
 """The files for clusters say what this version understands; no cluster is asked."""
 
 import io
+import os
 import re
+import subprocess
+import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from launch.config import RunConfig
 from launch.hosts.placement import parse_hosts
 
 LAUNCH = Path(__file__).parents[2] / "launch"
+DOCUMENT = LAUNCH.parent / "docs" / "multinode.md"
 FILES = sorted((LAUNCH / "kubernetes").glob("*.yaml"))
 
 
@@ -52,7 +56,7 @@ def test_ports_of_services_are_those_of_the_configuration(cluster: RunConfig) ->
         port["name"]: port["port"]
         for each in all_documents()
         if each["kind"] == "Service"
-        for port in each["spec"]["ports"]
+        for port in each["spec"].get("ports", ())
     }
     assert ports == {
         "ledger": cluster.bus.ledger_port,
@@ -77,14 +81,25 @@ def test_every_container_runs_a_command_that_exists_with_volumes_that_exist() ->
         assert template["metadata"]["labels"]["app"] == "pronghorn"
 
 
-def as_kubernetes_mounts(secret: dict[str, Any], keys: Path, folder: Path) -> None:
+def as_documented(name: str, folder: Path) -> dict[str, bytes]:
+    """The secret that the documented command makes: a file under its name, of a folder its plain files."""
+    (command,) = re.findall(rf"kubectl create secret generic {name} (.*)", DOCUMENT.read_text())
+    found: dict[str, bytes] = {}
+    for given in re.findall(r"--from-file=(\S+)", command):
+        path = folder / given
+        for file in [path] if path.is_file() else [each for each in path.iterdir() if each.is_file()]:
+            assert file.name not in found, "kubectl refuses a key that is there already"
+            found[file.name] = file.read_bytes()
+    return found
+
+
+def as_kubernetes_mounts(secret: dict[str, Any], content: dict[str, bytes], folder: Path) -> None:
     """A mounted secret: files in a dated folder, `..data` leads there, each name into `..data`."""
     dated = folder / "..2026_01_01"
     for item in secret["items"]:
-        given = keys / item["key"]
         file = dated / item["path"]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes((given if given.exists() else keys / "admitted" / item["key"]).read_bytes())
+        file.write_bytes(content[item["key"]])
         file.chmod(secret["defaultMode"])
     (folder / "..data").symlink_to(dated.name)
     for name in {Path(item["path"]).parts[0] for item in secret["items"]}:
@@ -101,10 +116,11 @@ def test_keys_can_be_used_as_kubernetes_mounts_them(tmp_path: Path) -> None:
         if "secret" in volume
     }
     for name, place in (("learner", "learner"), ("actors", "hosts/actors")):
-        mounted = tmp_path / name
-        as_kubernetes_mounts(secrets[f"pronghorn-keys-{name}"], tmp_path / "keys" / place, mounted)
+        mounted, secret = tmp_path / name, f"pronghorn-keys-{name}"
+        as_kubernetes_mounts(secrets[secret], as_documented(secret, tmp_path), mounted)
         ring = KeyRing(str(mounted))
         ring.check_admitted()
+        assert ring.own == KeyRing(str(tmp_path / "keys" / place)).own
         assert list(ring.admitted().values()) == ["actors"]
         assert ring.peer("learner") == KeyRing(str(tmp_path / "keys" / "learner")).own.public
 
@@ -118,11 +134,39 @@ def test_learner_and_actors_wait_for_the_file_that_the_preparation_writes(cluste
         assert f"until [ -f {file} ]" in pods[name]["initContainers"][0]["command"][2]
 
 
-def test_skypilot_writes_hosts_that_can_be_read() -> None:
-    (task,) = documents(LAUNCH / "skypilot.yaml")
-    assert re.search(r"\./launch/multinode\.sh hosts", task["run"])
-    placement = parse_hosts(
-        "node0 ssh=localhost address=10.0.0.1\nnode1 ssh=10.0.0.2 address=10.0.0.2", "hosts"
+def test_who_sends_what_it_kept_has_the_same_name_when_it_comes_back() -> None:
+    (actors,) = (
+        each for each in documents(LAUNCH / "kubernetes" / "actors.yaml") if each["kind"] != "Service"
     )
-    assert placement.lead.target == "localhost"
+    assert actors["kind"] == "StatefulSet"
+    (actor,) = actors["spec"]["template"]["spec"]["containers"]
+    assert "--name=$(POD_NAME)" in actor["args"]
+
+
+def test_an_image_has_the_packages_and_nothing_that_lies_beside_them() -> None:
+    lines = (LAUNCH / "kubernetes" / "Dockerfile").read_text().splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    project = tomllib.loads((LAUNCH.parent / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert copied == packages | {"pyproject.toml", "README.md", "LICENSE"}
+
+
+def test_skypilot_runs_the_head_alone_with_hosts_that_can_be_read(tmp_path: Path) -> None:
+    (task,) = documents(LAUNCH / "skypilot.yaml")
+    assert task.keys() <= {"name", "num_nodes", "resources", "workdir", "file_mounts", "envs", "setup", "run"}
+    assert task["resources"].keys() <= {"accelerators", "disk_size"}
     assert (LAUNCH.parent / task["envs"]["CONFIG"]).is_file()
+    fake = tmp_path / "launch" / "multinode.sh"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\necho "$PRONGHORN_SSH|$*"\n')
+    fake.chmod(0o755)
+    for rank, told in (("0", r"ssh -i \S+/\.ssh/pronghorn .*\|hosts configs/\S+\n"), ("1", "")):
+        given = {"SKYPILOT_NODE_RANK": rank, "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2\n10.0.0.3"}
+        ran = subprocess.run(
+            ["bash", "-c", task["run"]], cwd=tmp_path, env=os.environ | task["envs"] | given,
+            check=True, capture_output=True, text=True, timeout=20,
+        )  # fmt: skip
+        assert re.fullmatch(told, ran.stdout)
+    placement = parse_hosts((tmp_path / "hosts").read_text(), "hosts")
+    assert [host.target for host in placement.hosts] == ["localhost", "10.0.0.2", "10.0.0.3"]
+    assert [host.address for host in placement.hosts] == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]

@@ -49,6 +49,8 @@ def test_a_file_says_who_does_what_where(tmp_path: Path) -> None:
         ("a roles=hub:2", r"hosts:1: roles=hub:2: 'hub:2'; allowed"),
         ("a roles=actors:0", r"hosts:1: roles=actors:0"),
         ("a port=1", r"hosts:1: 'port=1': allowed are address="),
+        ("a\nlearner", r"hosts:2: 'learner' is no name of a host"),
+        ("a\n" + 64 * "b", r"hosts:2: 'b+' is no name of a host; .* at most 63"),
         ("a roles=learner,hub\nb roles=relay", r"hosts: no host has the role 'actors'"),
         ("a roles=learner,hub,actors,relay", r"hosts: a leads the learner and needs no relay"),
         ("", r"hosts: no host has the role 'learner'"),
@@ -67,6 +69,10 @@ def test_relays_form_a_tree_below_the_learner() -> None:
     for relay in relays[:5]:
         assert parents.count(relay) == 4
     assert all(relays.index(parent) < index for index, parent in enumerate(parents) if parent)
+
+
+def test_a_plain_list_may_be_as_long_as_a_cluster_is_wide() -> None:
+    assert len(read_hosts(" ".join(f"node{index:04}" for index in range(2000))).hosts) == 2000
 
 
 def test_outside_of_slurm_hosts_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:

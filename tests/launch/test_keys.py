@@ -40,6 +40,12 @@ def test_keys_are_made_once_and_added_to(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
+def test_a_command_that_was_killed_before_its_first_pair_may_be_given_again(tmp_path: Path) -> None:
+    (tmp_path / "keys" / "learner").mkdir(parents=True)
+    (tmp_path / "keys" / "learner" / ".own.key_secret.0badf00d").touch()
+    assert run(tmp_path / "keys", "a") == 0
+
+
 def test_nobody_else_may_read_any_of_it(tmp_path: Path) -> None:
     run(tmp_path / "keys", "a")
     for path in [tmp_path / "keys", *(tmp_path / "keys").rglob("*")]:

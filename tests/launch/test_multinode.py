@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,48 @@ def test_ranks_on_hosts_that_do_not_share_the_run_folder_are_refused(tmp_path: P
     )
 
 
+FAKE_SCONTROL = """#!/bin/sh
+echo "scontrol $@" >>"$RECORD"
+echo 127.0.0.1
+"""
+FAKE_SRUN = f"""#!{sys.executable}
+import os, subprocess, sys
+with open(os.environ["RECORD"], "a") as record:
+    record.write(" ".join(["srun", *sys.argv[1:]]) + "\\n")
+program = sys.argv[sys.argv.index("sh"):]
+if "--unbuffered" in sys.argv:
+    os.execvp(program[0], program)
+with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+    for line in process.stdout:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+"""
+"""Like Slurm's it passes on whole lines, unless it is told not to wait for their ends."""
+
+
+def test_inside_a_slurm_allocation_its_nodes_are_the_hosts_and_srun_reaches_them(tmp_path: Path) -> None:
+    for name, text in (("scontrol", FAKE_SCONTROL), ("srun", FAKE_SRUN)):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    told = multinode(
+        tmp_path,
+        *config(tmp_path),
+        "--learner.cpu_cores=[4095]",
+        "--supervision.host_silence_s=15",
+        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        SLURM_JOB_ID="7",
+        SLURM_JOB_NODELIST="node[1-1]",
+        PRONGHORN_SSH="false",
+    )
+    assert "pronghorn: 127.0.0.1: learner.cpu_cores = [4095]: cores [4095] are not here" in told.stderr
+    scontrol, srun = (tmp_path / "record").read_text().splitlines()
+    assert scontrol == "scontrol show hostnames node[1-1]"
+    assert srun.startswith("srun --overlap --unbuffered --cpu-bind=none -w 127.0.0.1 -N1 -n1 sh -c cd ")
+    assert srun.endswith(" -m launch.hosts.agent")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -94,6 +137,7 @@ def test_ranks_on_hosts_that_do_not_share_the_run_folder_are_refused(tmp_path: P
         (("configs/debug.toml",), "no hosts were given, and this is no Slurm allocation"),
         (("a", "no.toml"), "no.toml: no such configuration file"),
         (("--join", "b", "/nowhere"), "/nowhere: no run over several hosts"),
+        (("--join", "b", "c", "/nowhere"), "/nowhere: --join takes one host and one run folder"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:

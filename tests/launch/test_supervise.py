@@ -7,9 +7,11 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from launch.config import SupervisionConfig
+from launch.guard import marked
 from launch.processes import START_LINE, Command, Launcher
 from launch.supervise import ProcessError, Supervisor, describe_exit, reason_of
 
@@ -113,6 +115,31 @@ signal.pause()
         assert await asyncio.to_thread(ready.read_text) == "up"
         task.cancel()
     assert (tmp_path / "saved").exists()
+
+
+async def test_a_process_that_is_cancelled_twice_is_killed_at_once(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    code = f"""
+import signal
+def tell(*_):
+    open({str(ready)!r}, "w").write("told")
+signal.signal(signal.SIGINT, tell)
+tell()
+while True:
+    signal.pause()
+"""
+    command = Command("worker", (sys.executable, "-c", code), tmp_path / "worker.log", stop_s=600.0)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(Supervisor(launcher, QUICK, Told()).finish(command))
+        await asyncio.to_thread(ready.read_text)
+        task.cancel()
+        await asyncio.to_thread(ready.read_text)
+        task.cancel()
+    _, alive = psutil.wait_procs(marked(launcher.mark), timeout=10)
+    assert alive == []
 
 
 def test_the_reason_is_the_last_error_of_the_last_start(tmp_path: Path) -> None:

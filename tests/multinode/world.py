@@ -187,10 +187,9 @@ class World:
         psutil.wait_procs(running, timeout=LEAVE_S)
         for name, server in self._servers.items():
             for pid in self.pids(name):
-                with suppress(OSError):
-                    line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append(f"{name}: process {pid} {line}")
-            shared = Path(f"/proc/{server.pid}/root/dev/shm")
+                with suppress(psutil.NoSuchProcess):
+                    found.append(f"{name}: process {pid} {' '.join(psutil.Process(pid).cmdline())}")
+            shared = Path("/proc", str(server.pid), "root", "dev", "shm")
             found += [f"{name}: /dev/shm/{file.name}" for file in shared.iterdir()]
         return found
 
