@@ -30,6 +30,7 @@ from benchmarks.parts.load_learner import ConsumingLearner, CountingBus
 from benchmarks.report import Report, parse
 from common.aio import background
 from common.bus.config import BusConfig
+from envhub.client import HubClient
 
 SAMPLE_S = 1.0
 MIB = 1 << 20
@@ -37,6 +38,8 @@ GROWTH_PER_MINUTE = 0.005
 SLACK_MIB = 1.0
 """Flat: in the second half memory grows by less than half a percent and 1 MiB per minute."""
 LAST_WORDS_S = 2.0
+LOAD_S = 30.0
+"""How long the hub may take to say how many sessions it has."""
 SIGMA = 0.5
 """Of the logarithm of a step's seconds: one in 10^8 lasts longer than 120 s where the mean is 8."""
 
@@ -70,6 +73,10 @@ class Load:
     totals: dict[str, int]
     cpu: dict[str, float]
     """Of each kind of process, in cores: when they add up to what the machine has, it was the limit."""
+
+    def held_share(self, sessions: int) -> float:
+        """Sessions that the hub had open on average, over those asked for."""
+        return float(np.mean(self.samples.queues["hub sessions"])) / sessions
 
 
 async def load(arguments: Namespace, folder: Path) -> Load:
@@ -114,7 +121,10 @@ async def _run(
 ) -> Load:
     samples, door, loop = Samples(), learner.door, asyncio.get_running_loop()
     await learner.announce(0)
-    async with background(door.receive(), door.serve(), door.watch(), learner.consume()):
+    async with (
+        HubClient(hub.url, deadline_s=60, calls_per_s=100, max_retries=3) as client,
+        background(door.receive(), door.serve(), door.watch(), learner.consume()),
+    ):
         playing = [loop.run_in_executor(processes, play, crew) for crew in crews]
         while len(learner.dispatcher.book.actors) < arguments.actors:
             await _still(playing)
@@ -123,6 +133,7 @@ async def _run(
         while (seconds := time.monotonic() - began) < arguments.minutes * 60:
             await _still(playing)
             _sample(samples, seconds, hub, processes, learner)
+            samples.queues["hub sessions"].append((await client.load(LOAD_S)).sessions)
         trajectories, totals = learner.trajectories - before, dict(learner.dispatcher.tally.totals)
         cpu = {name: (now - used[name]) / seconds for name, now in _cpu_s(hub, processes).items()}
         await door.stop("the time is over")
@@ -195,6 +206,7 @@ def report_of(found: Load, arguments: Namespace) -> Report:
     report.add("load_heartbeat_longest_gap", found.longest_gap_s, "s", at_most=BusConfig().actor_timeout_s)
     for name, cores in found.cpu.items():
         report.add(f"load_{name}_cpu", cores, "cores")
+    report.add("load_held_share", found.held_share(arguments.sessions), "", at_least=0.9)
     for name, numbers in found.samples.queues.items():
         report.add(f"load_{name.replace(' ', '_')}_mean", float(np.mean(numbers)), "")
         report.add(f"load_{name.replace(' ', '_')}_max", max(numbers), "")

@@ -59,8 +59,8 @@ class ConsumingLearner:
             TaskReference(environment=ENVIRONMENT, task=task.name)
             for task in registry.environment(ENVIRONMENT).tasks("train")
         ]
-        # As many groups may be out as there are sessions, and an eighth more.
-        per_step = -(-sessions * 9 // (8 * GROUP_SIZE * (MAX_STALENESS + 1)))
+        # Half as many more groups may be out as there are sessions: most of a group wait for its last one.
+        per_step = -(-sessions * 3 // (2 * GROUP_SIZE * (MAX_STALENESS + 1)))
         learner = LearnerConfig(
             groups_per_step=per_step,
             group_size=GROUP_SIZE,
@@ -76,7 +76,7 @@ class ConsumingLearner:
         self.dispatcher = Dispatcher(
             learner,
             self.ledger,
-            LeaseBook(RUN, time.monotonic),
+            LeaseBook(RUN, time.monotonic, ledger=self.ledger.name),
             TaskOrder(tasks, seed=0),
             SAMPLING,
             horizon=turns,

@@ -58,6 +58,10 @@ class FailingHub:
             return answer(request, {"error": error}, what, {"Retry-After": "0"})
         return answer(request, RESULT)
 
+    def release(self) -> None:
+        """What hangs goes on."""
+        self._never.set()
+
     async def steps(self, request: web.Request) -> web.Response:
         """Each step of a batch meets the next of the script."""
         steps = (await self._body(request))["steps"]
@@ -133,6 +137,18 @@ async def test_a_final_refusal_is_a_fault_at_once(status: int, wire: str) -> Non
         with pytest.raises(EnvironmentFault, match="no: because"):
             await session.step("guess 1")
     assert len(hub.indices) == 1
+
+
+async def test_every_session_may_have_a_step_under_way_however_many_they_are() -> None:
+    number = 600
+    hub = FailingHub(*["hang"] * number)
+    async with client(hub, deadline_s=30.0, calls_per_s=100_000.0) as made, asyncio.TaskGroup() as playing:
+        for session in [await made.create(TASK, "plain") for _ in range(number)]:
+            playing.create_task(session.step("guess 1"))
+        async with asyncio.timeout(20):
+            while len(hub.indices) < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        hub.release()
 
 
 async def test_a_hub_that_hangs_is_left_at_the_deadline() -> None:
