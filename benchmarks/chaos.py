@@ -1,9 +1,9 @@
 """The whole system, broken on purpose for as long as asked: what was done to it, and what was lost.
 
-A run is finished undisturbed, then again and again with faults of every kind, in an order and at moments that
-the seed decides; every second one with a bad network between actors and learner. After each: `fsck` finds
-nothing, no process and no shared memory is left, every step trained on the same groups, and the final
-parameters, of the model and of the optimizer, are those of the undisturbed run, bit for bit.
+A run is finished undisturbed, in one process, then again and again with faults of every kind, in an order and
+at moments that the seed decides; every second one with a bad network between actors and learner. After each:
+`fsck` finds nothing, no process and no shared memory is left, every step trained on the same groups, and the
+final parameters, of the model and of the optimizer, are those of the undisturbed run, bit for bit.
 
     python -m benchmarks.chaos --minutes 30 --seed 1
 """
@@ -26,7 +26,7 @@ from benchmarks.report import parse
 from common.aio import background
 from common.errors import PronghornError
 from common.run_directory import write_json
-from tests.chaos.faults import KILLS, STOPS, Clock, Disk, FileLimit, Injector, schedule
+from tests.chaos.faults import KILLS, LIMITS, STOPS, Clock, Disk, Injector, schedule
 from tests.chaos.invariants import broken
 from tests.chaos.proxy import Network
 from tests.chaos.setting import bad_network, faked_clock, small_disk
@@ -56,15 +56,16 @@ async def disturbed(
 ) -> None:
     """One run with faults; adds what was done and found to `out`."""
     seed = arguments.seed * 1000 + number
-    kinds = [*KILLS, *STOPS, "file limit"]
+    kinds = [*KILLS, *STOPS, *LIMITS]
     async with AsyncExitStack() as stack:
-        network, settings = None, (f"--learner.steps={arguments.steps}",)
+        network, settings = None, undisturbed.settings
         if number % 2:
             network, ports = await stack.enter_async_context(bad_network(seed))
             settings, kinds = (*settings, *ports), [*kinds, "cut", "cut"]
         if stack.enter_context(small_disk(folder)):
             kinds.append("disk full")
-        variables = faked_clock(undisturbed.directory / f"clock-{number}") if arguments.clock else None
+        clock = Clock(undisturbed.directory / f"clock-{number}")
+        variables = faked_clock(clock.file) if arguments.clock else None
         if variables:
             kinds.append("clock jump")
         system = System(
@@ -75,10 +76,7 @@ async def disturbed(
         )
         system.begin_like(undisturbed)
         faults = schedule(seed, kinds, max_pause_s=MAX_PAUSE_S, max_hold_s=MAX_HOLD_S)
-        clock = Clock(undisturbed.directory / f"clock-{number}") if variables else None
-        injector = Injector(
-            system, faults, network=network, disk=Disk(folder), limit=FileLimit(system), clock=clock
-        )
+        injector = Injector(system, faults, network=network, disk=Disk(folder), clock=clock)
         await _play(seed, system, undisturbed, injector, out)
         _add(out, system, injector, network)
 
@@ -109,13 +107,11 @@ def _add(out: Outcome, system: System, injector: Injector, network: Network | No
 
 async def chaos(arguments: Namespace, folder: Path) -> Outcome:
     """The undisturbed run, then disturbed ones until the time is over."""
-    out, until = Outcome(), time.monotonic() + 60 * arguments.minutes
-    undisturbed = System(folder / "undisturbed", settings=(f"--learner.steps={arguments.steps}",))
+    settings = (f"--learner.steps={arguments.steps}",)
+    undisturbed = System(folder / "undisturbed", command="local", settings=settings)
     undisturbed.directory.mkdir()
-    try:
-        await undisturbed.finish(RUN_S)
-    finally:
-        undisturbed.kill()
+    await undisturbed.finish(RUN_S, again=False)
+    out, until = Outcome(), time.monotonic() + 60 * arguments.minutes
     while time.monotonic() < until and not out.findings:
         await disturbed(out.runs + 1, undisturbed, folder / f"disturbed-{out.runs + 1}", arguments, out)
     return out

@@ -6,6 +6,7 @@ and a run that does not recover is noticed by its name.
 
 import asyncio
 import errno
+import math
 import os
 import signal
 import time
@@ -25,6 +26,7 @@ from tests.chaos.system import Progress, System
 PROCESSES = ("actor", "hub", "worker", "learner", "launcher")
 KILLS = tuple(f"kill -9 {kind}" for kind in PROCESSES)
 STOPS = tuple(f"SIGSTOP {kind}" for kind in ("actor", "hub", "worker", "learner"))
+LIMITS = tuple(f"file limit {kind}" for kind in ("actor", "learner"))
 LOOK_S = 0.02
 RESERVE_BYTES = 4 << 10
 """So little is left on the full disk."""
@@ -41,6 +43,8 @@ class Fault:
     """Which of several processes, 0 to 1."""
     is_at_once: bool
     """Without waiting for progress: into the recovery from the one before."""
+    step: int = 0
+    """Not before this step is durable."""
 
     def __str__(self) -> str:
         when = "at once" if self.is_at_once else f"{self.pause_s:.2f} s after progress"
@@ -69,7 +73,6 @@ class Injector:
     faults: Iterator[Fault]
     network: Network | None = None
     disk: "Disk | None" = None
-    limit: "FileLimit | None" = None
     clock: "Clock | None" = None
     patience_s: float = 300.0
     """A run that makes no progress for so long after a fault has not recovered."""
@@ -86,6 +89,7 @@ class Injector:
         for fault in self.faults:
             if self._last is None or not fault.is_at_once:
                 await self.recovered()
+                await self._reach(fault.step)
             await asyncio.sleep(fault.pause_s)
             if await self._inject(fault):
                 self._last = fault.kind
@@ -93,19 +97,18 @@ class Injector:
 
     async def recovered(self) -> None:
         """Wait until the run has gone on after the last fault, and note how long that took."""
-        seconds = await self._progress(self._reached, self._since or time.monotonic())
+        await self._reach(self._reached.step + 1, self._reached.trajectories + 1)
         if self._last is not None:
-            self.recovery_s[self._last].append(seconds)
+            self.recovery_s[self._last].append(time.monotonic() - self._since)
+            self._last = None
 
-    async def _progress(self, reached: Progress, since: float) -> float:
-        """Wait for a trajectory or a step beyond `reached`; the seconds since `since`."""
-        while True:
-            now = self.system.progress()
-            if now.trajectories > reached.trajectories or now.step > reached.step:
-                return time.monotonic() - since
-            if time.monotonic() - since > self.patience_s:
+    async def _reach(self, step: int, trajectories: float = math.inf) -> None:
+        """Wait until this step or so many trajectories are durable."""
+        began = time.monotonic()
+        while (now := self.system.progress()).step < step and now.trajectories < trajectories:
+            if time.monotonic() - began > self.patience_s:
                 raise PronghornError(
-                    f"no progress beyond {reached} within {self.patience_s:g} s; done: {self.history}; "
+                    f"no progress beyond {now} within {self.patience_s:g} s; done: {self.history}; "
                     f"commands that ended: {self.system.deaths}"
                 )
             await asyncio.sleep(LOOK_S)
@@ -119,8 +122,8 @@ class Injector:
             done = self.network is not None and self.network.cut() > 0
         elif fault.kind == "disk full":
             done = self.disk is not None and await self.disk.fill(fault.hold_s)
-        elif fault.kind == "file limit":
-            done = self.limit is not None and await self.limit.lower(fault.hold_s)
+        elif what == "file limit":
+            done = await limit_files(self.system.processes(target), fault.hold_s)
         else:
             assert fault.kind == "clock jump", fault.kind
             done = self.clock is not None and self.clock.jump(fault.pick)
@@ -177,35 +180,22 @@ class Disk:
         return True
 
 
-@dataclass(frozen=True)
-class FileLimit:
-    """A full disk for those who may not mount one: no file of learner or actors may grow (RLIMIT_FSIZE)."""
-
-    system: System
-
-    async def lower(self, hold_s: float) -> bool:
-        """Let those alive now write nothing beyond the first `RESERVE_BYTES` of a file, for a time."""
-        held = [(p, old) for p in self._writers() if (old := _limit_of(p)) is not None]
-        try:
-            for process, (_, hard) in held:
-                with suppress(psutil.NoSuchProcess):
-                    process.rlimit(psutil.RLIMIT_FSIZE, (RESERVE_BYTES, hard))
+async def limit_files(processes: Sequence[psutil.Process], hold_s: float) -> bool:
+    """A disk that is full for these alone: they can write to no file (RLIMIT_FSIZE), for a time."""
+    held = []
+    try:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+                process.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
+                held.append((process, (soft, hard)))
+        if held:
             await asyncio.sleep(hold_s)
-        finally:
-            for process, old in held:
-                with suppress(psutil.NoSuchProcess):
-                    process.rlimit(psutil.RLIMIT_FSIZE, old)
-        return bool(held)
-
-    def _writers(self) -> list[psutil.Process]:
-        return [process for kind in ("learner", "actor") for process in self.system.processes(kind)]
-
-
-def _limit_of(process: psutil.Process) -> tuple[int, int] | None:
-    with suppress(psutil.NoSuchProcess):
-        soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
-        return int(soft), int(hard)
-    return None
+    finally:
+        for process, before in held:
+            with suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_FSIZE, before)
+    return bool(held)
 
 
 @dataclass(frozen=True)

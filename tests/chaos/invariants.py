@@ -1,14 +1,13 @@
 """What must be true of a run after whatever was done to it."""
 
 import hashlib
-import sqlite3
 from operator import itemgetter
 from pathlib import Path
 
 from safetensors import deserialize
 
 from common.run_directory import RunDirectory
-from common.trajectory import Trajectory
+from common.trajectory import Group, Trajectory
 from common.weights.store import store_directory
 from learner.fsck.examine import examine
 from learner.ledger_reader import LedgerReader
@@ -31,22 +30,17 @@ def _tensors(file: Path) -> str:
     return digest.hexdigest()
 
 
-def trained(folder: RunDirectory) -> dict[int, list[tuple[object, ...]]]:
-    """What every step trained on: group, task, horizon, task seed and digests of its episodes, in order."""
-    db = sqlite3.connect(f"file:{folder.ledger}?mode=ro", uri=True)
-    try:
-        rows = db.execute(
-            "SELECT step, id, task, horizon, seed FROM groups"
-            " WHERE state = 'consumed' AND purpose = 'training' ORDER BY step, id"
-        ).fetchall()
-    finally:
-        db.close()
-    steps: dict[int, list[tuple[object, ...]]] = {}
+def trained(folder: RunDirectory) -> dict[int, list[str]]:
+    """What every step trained on: group, task, horizon and digests of its episodes, in order."""
     with LedgerReader(folder.ledger) as reader:
-        for step, group, *told in rows:
-            members = reader.group(group)[0].trajectories
-            steps.setdefault(step, []).append((group, *told, *map(_digest, members)))
-    return steps
+        return {
+            step.step: [_told(reader.group(group)[0]) for group in step.groups] for step in reader.steps()
+        }
+
+
+def _told(group: Group) -> str:
+    digests = [_digest(trajectory) for trajectory in group.trajectories]
+    return f"group {group.group}, {group.task}, horizon {group.horizon}: {digests}"
 
 
 def _digest(trajectory: Trajectory) -> str:

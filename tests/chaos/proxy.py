@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
@@ -34,8 +34,6 @@ class Weather:
     corrupt: float = 0.0
     delay: float = 0.0
     max_delay_s: float = 0.5
-    is_bad: bool = True
-    """False: everything passes, until it is True again."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def fate(self, frames: Sequence[bytes]) -> list[list[bytes]]:
@@ -54,7 +52,7 @@ class Weather:
         return self.random.uniform(0.0, self.max_delay_s) if self._strikes("delay", self.delay) else 0.0
 
     def _strikes(self, kind: str, probability: float) -> bool:
-        strikes = self.is_bad and self.random.random() < probability
+        strikes = self.random.random() < probability
         self.counts[kind] += strikes
         return strikes
 
@@ -219,6 +217,5 @@ class Network:
                 server = await stream.open()
                 stack.callback(server.close)
             self._streams["ledger_port"].target_port = self._messages.port
+            stack.callback(self.cut)
             yield self
-            with suppress(OSError):
-                self.cut()

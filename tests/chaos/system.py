@@ -43,6 +43,8 @@ class System:
 
     directory: Path
     name: str = "chaos"
+    command: str = "run"
+    """`local` for the run that nobody disturbs: one process, which writes the same files."""
     settings: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     actor_ports: Mapping[str, int] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class System:
     """Last words of every command that ended before the run was finished."""
     launcher: psutil.Process | None = None
     _marks: set[str] = field(default_factory=set)
+    _known: Progress = field(default_factory=Progress)
 
     @property
     def folder(self) -> RunDirectory:
@@ -65,29 +68,23 @@ class System:
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, self.folder.path / product)
 
-    async def finish(self, deadline_s: float) -> None:
-        """Give the command until it ends with 0; PronghornError with all that it said when it is too late."""
+    async def finish(self, deadline_s: float, *, again: bool = True) -> None:
+        """Give the command, `again` until it ends with 0; PronghornError when it does not, or too late."""
         try:
             async with asyncio.timeout(deadline_s):
                 while (code := await self._once()) != 0:
                     self.deaths.append(f"exit code {code}: {self._last_line()}")
+                    if not again:
+                        raise PronghornError(f"run {self.folder.path} ended with {self.deaths[-1]}")
                     await asyncio.sleep(AGAIN_S)
         except TimeoutError:
             raise PronghornError(
                 f"run {self.folder.path} was not finished within {deadline_s:g} s; deaths: {self.deaths}"
             ) from None
 
-    async def has_begun(self, deadline_s: float) -> None:
-        """Wait until all that is made before training is there; PronghornError when it is too late."""
-        deadline = time.monotonic() + deadline_s
-        while not self.progress().trajectories:
-            if time.monotonic() > deadline:
-                raise PronghornError(f"run {self.folder.path} played nothing within {deadline_s:g} s")
-            await asyncio.sleep(AGAIN_S)
-
     async def _once(self) -> int:
         overrides = [f"--run.directory={self.directory}", f"--run.name={self.name}", *self.settings]
-        command = ["-m", "launch.cli", "run", str(CONFIG), *overrides]
+        command = ["-m", "launch.cli", self.command, str(CONFIG), *overrides]
         if self.actor_ports:
             ports = ",".join(f"bus.{name}={port}" for name, port in self.actor_ports.items())
             command = ["-m", "tests.chaos.behind_proxy", str(CONFIG), *overrides, f"--actors={ports}"]
@@ -122,18 +119,16 @@ class System:
     # --- looking at it -----------------------------------------------------------------------
 
     def progress(self) -> Progress:
-        """What is durable now."""
-        if not self.folder.ledger.exists():
-            return Progress()
+        """What is durable now, as far as that can be read."""
         with suppress(sqlite3.Error):
             db = sqlite3.connect(f"file:{self.folder.ledger}?mode=ro", uri=True, timeout=1.0)
             try:
                 trajectories = db.execute("SELECT COUNT(*) FROM trajectories").fetchone()[0]
                 step = db.execute("SELECT COALESCE(MAX(step), 0) FROM steps").fetchone()[0]
-                return Progress(int(trajectories), int(step))
+                self._known = Progress(int(trajectories), int(step))
             finally:
                 db.close()
-        return Progress()
+        return self._known
 
     @property
     def is_finished(self) -> bool:
@@ -162,8 +157,7 @@ class System:
 
     def leftovers(self) -> list[psutil.Process]:
         """Every process of this run that is alive, the launchers and guards apart."""
-        alive = [process for mark in self._marks for process in marked(mark)]
-        return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for mark in self._marks for process in marked(mark)]
 
     async def is_gone(self) -> bool:
         """Whether nothing of the run is alive, now or within `END_S`."""
