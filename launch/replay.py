@@ -90,7 +90,7 @@ def told(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"first difference: step {differing[0]['step']}, {first['name']}: {first['recorded']!r} "
             f"recorded, {first['replayed']!r} replayed; largest relative difference "
-            f"{report['largest_relative_difference']:.3g}"
+            f"{float(report['largest_relative_difference']):.3g}"
         )
     lines += [f"not as it was: {phrase}" for phrase in report["differing_conditions"]]
     if report["differing_conditions"]:

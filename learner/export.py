@@ -71,12 +71,9 @@ def _merge(config: ExportConfig, like: Path, source: Path, target: Path) -> None
 
     if not source.is_dir():
         raise ConfigurationError(f"{source}: holds adapters alone; give a checkpoint")
-    ranks = Ranks(open_trainer(like, config.learner, config.model))
-    try:
+    with Ranks(open_trainer(like, config.learner, config.model)) as ranks:
         ranks.load(source)
         ranks.save_huggingface(target)
-    finally:
-        ranks.stop()
 
 
 def _read(file: Path) -> dict[str, Tensor]:

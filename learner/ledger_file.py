@@ -1,7 +1,9 @@
 """The ledger's file: its tables, how it is opened, and transactions that happen whole or not at all."""
 
 import sqlite3
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import xxhash
 
@@ -56,6 +58,33 @@ def open_file(path: Path) -> sqlite3.Connection:
         for column, kind in columns.items():
             if column not in known:
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    return db
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """One snapshot of a ledger, also of a live or a crashed run's; nothing in the run is changed.
+
+    LedgerError when there is no file or it is no ledger.
+    """
+    if not path.is_file():
+        raise LedgerError(f"{path}: there is no ledger")
+    log_bytes = 0
+    with suppress(FileNotFoundError):
+        log_bytes = path.with_name(path.name + "-wal").stat().st_size
+    # SQLite takes the files that it makes beside the ledger away again, if it may write. Where a killed run
+    # left its log it may not: it would move that into the ledger.
+    uri = f"file:{quote(str(path))}?mode={'ro' if log_bytes else 'rw'}"
+    with ExitStack() as stack:
+        try:
+            db = stack.enter_context(
+                closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30))
+            )
+            db.execute("PRAGMA query_only = ON")
+            db.execute("BEGIN")
+            db.execute("SELECT COUNT(*) FROM meta").fetchone()
+        except sqlite3.Error as error:
+            raise LedgerError(f"{path}: cannot read the ledger: {error}") from error
+        stack.pop_all()
     return db
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from common.codec import unpack
 from common.errors import LedgerError
 from common.trajectory import Group, Trajectory
+from learner.ledger_file import open_to_read
 from learner.ledger_records import Purpose
 
 
@@ -61,23 +61,12 @@ class LedgerReader:
         for played in ledger.played(Selection(successes_only=True)):
             ...
 
-    `is_frozen`: not even the files that SQLite keeps beside a ledger are made; while a run writes to it they
-    are there. LedgerError when the file is not there or no ledger.
+    LedgerError when the file is not there or no ledger.
     """
 
-    def __init__(self, path: Path, *, is_frozen: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise LedgerError(f"{path}: there is no ledger")
-        # Without a log beside it nobody has it open, and all of it is in the file.
-        is_closed = not path.with_name(path.name + "-wal").exists()
-        mode = "mode=ro&immutable=1" if is_frozen and is_closed else "mode=ro"
-        try:
-            self._db = sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None)
-            self._db.execute("BEGIN")
-            self._db.execute("SELECT COUNT(*) FROM groups").fetchone()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+        self._db = open_to_read(path)
 
     def __enter__(self) -> "LedgerReader":
         return self
@@ -124,10 +113,7 @@ class LedgerReader:
             for row in self._db.execute(query, parameters):  # noqa: UP028
                 yield row
         except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: sqlite3.Error) -> LedgerError:
-        return LedgerError(f"{self.path}: cannot read the ledger: {error}")
+            raise LedgerError(f"{self.path}: cannot read the ledger: {error}") from error
 
 
 _FROM = "FROM trajectories t JOIN groups g ON g.id = t.group_id"

@@ -10,9 +10,8 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
@@ -56,12 +55,24 @@ def open_trainer(folder: Path, learner: LearnerConfig, model: ModelConfig) -> Tr
 
 
 class Ranks:
-    """All ranks as one trainer, seen from rank 0; blocking, one thread. Others must be in `serve`."""
+    """All ranks as one trainer, seen from rank 0; blocking, one thread. Others must be in `serve`.
+
+    with Ranks(open_trainer(folder, learner, model)) as ranks:
+        statistics = ranks.step(batch, step=1, temperature=1.0)
+    """
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._channel = CommandChannel()
         self._writer = CheckpointWriter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # After a failure the other ranks may be gone; the first error is the one to tell.
+        with suppress(*(() if error is None else (RuntimeError,))):
+            self.stop()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -246,20 +257,15 @@ class TrainerThread:
         self._ranks: Ranks | None = None
 
     async def __aenter__(self) -> Self:
-        try:
+        with ExitStack() as stack:
+            stack.callback(self._executor.shutdown, wait=False)
             self._ranks = await self._call(lambda: Ranks(self._build()))
-        except BaseException:
-            self._executor.shutdown(wait=False)
-            raise
+            stack.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            # After a failure the other ranks may be gone; the first error is the one to tell.
-            with suppress(*(() if error is None else (RuntimeError,))):
-                await self._call(self._here.stop)
+            await self._call(lambda: self._here.__exit__(kind, error, trace))
         finally:
             self._executor.shutdown(wait=False)
 
@@ -279,10 +285,6 @@ class TrainerThread:
     async def save_huggingface(self, path: Path) -> None:
         """See `Ranks.save_huggingface`."""
         await self._call(lambda: self._here.save_huggingface(path))
-
-    async def state(self) -> TrainerState:
-        """See `Ranks.state`."""
-        return await self._call(lambda: self._here.state())
 
     async def run(self, work: Callable[[Ranks], T]) -> T:
         """Anything else that must not overlap with a step: `work(ranks)` on the trainer's thread."""

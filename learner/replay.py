@@ -5,6 +5,7 @@ checkpoint, and compares every recorded statistic. Writes the report and nothing
 `launch/replay.py` starts it and tells what came of it.
 """
 
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -83,12 +84,9 @@ def _run(config: ReplayConfig) -> int:
     if not is_rank_zero():
         serve(trainer)
         return 0
-    ranks = Ranks(trainer)
     now = found(config.learner, trainer.device)
-    try:
-        write_json(Path(config.replay.report), replay(config, ranks, now, _tell))
-    finally:
-        ranks.stop()
+    with Ranks(trainer) as ranks:
+        write_json(Path(config.replay.report), as_json(replay(config, ranks, now, _tell)))
     return 0
 
 
@@ -100,14 +98,14 @@ def replay(
     Raises LedgerError when steps are not recorded, or without the order of their groups.
     """
     folder = config.run.folder
-    with LedgerReader(folder.ledger, is_frozen=True) as ledger:
-        steps = chosen(ledger, config.replay.first, config.replay.last)
+    with LedgerReader(folder.ledger) as ledger:
         start = CheckpointStore(folder.checkpoints).latest(before=config.replay.first)
+        behind = 0 if start is None else step_of(start)
+        steps = chosen(ledger, config.replay.first, config.replay.last, behind)
         if start is not None:
             ranks.load(start)
-        begins_after = 0 if start is None else step_of(start)
         reports = []
-        for report in _taken(config, ranks, ledger, [s for s in steps if s.step > begins_after]):
+        for report in _taken(config, ranks, ledger, steps):
             if report.step >= config.replay.first:
                 tell(report)
                 reports.append(report)
@@ -126,8 +124,13 @@ def replay(
     }
 
 
-def chosen(ledger: LedgerReader, first: int, last: int) -> list[RecordedStep]:
-    """All recorded steps up to `last`; LedgerError unless they are whole and reach it, and from `first`."""
+def as_json(report: dict[str, Any]) -> Any:
+    """The report as JSON can hold it, which has no NaN and no infinity: they are told as texts."""
+    return json.loads(json.dumps(report), parse_constant=str)
+
+
+def chosen(ledger: LedgerReader, first: int, last: int, behind: int) -> list[RecordedStep]:
+    """The recorded steps after `behind`, to `last`; LedgerError unless all of them are, and `first` too."""
     known = [step for step in ledger.steps() if step.values]
     top = known[-1].step if known else 0
     if not first <= (last or top) <= top:
@@ -135,8 +138,8 @@ def chosen(ledger: LedgerReader, first: int, last: int) -> list[RecordedStep]:
             f"{ledger.path}: steps {first}:{last or top} asked for, recorded are "
             + (f"1:{top}" if known else "none")
         )
-    steps = known[: last or top]
-    if [step.step for step in steps] != list(range(1, len(steps) + 1)):
+    steps = [step for step in known if behind < step.step <= (last or top)]
+    if [step.step for step in steps] != list(range(behind + 1, (last or top) + 1)):
         raise LedgerError(f"{ledger.path}: not every step up to {last or top} is recorded")
     if unordered := [step.step for step in steps if not step.groups]:
         raise LedgerError(

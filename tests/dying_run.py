@@ -43,14 +43,28 @@ SETTINGS: dict[str, Any] = {
     "monitor": {"wandb": "off"},
 }  # fmt: skip
 
+Kind = Literal["", "adapters", "separate critic", "shared critic"]
+_VALUED = {"advantage": {"kind": "gae", "gamma": 0.95}}
+KINDS: dict[Kind, dict[str, dict[str, Any]]] = {
+    "": {},
+    "adapters": {
+        "model": {"lora": {"rank": 4}}, "learner": {"loss": {"entropy": 0.1, "reference_kl": 0.1}},
+    },
+    "separate critic": {"learner": _VALUED | {"critic": {"kind": "separate", "learning_rate": 1e-3}}},
+    "shared critic": {"learner": _VALUED | {"critic": {"kind": "shared", "learning_rate": 1e-3}}},
+}  # fmt: skip
+"""What is not as in `SETTINGS`."""
 
-def config_in(directory: Path) -> RunConfig:
-    return RunConfig.model_validate(SETTINGS | {"run": {"name": "tiny", "directory": str(directory)}})
+
+def config_in(directory: Path, kind: Kind = "") -> RunConfig:
+    changed = {section: SETTINGS[section] | changes for section, changes in KINDS[kind].items()}
+    run = {"name": "tiny", "directory": str(directory)}
+    return RunConfig.model_validate(SETTINGS | changed | {"run": run})
 
 
-def play(directory: Path, moment: Moment, step: int) -> None:
+def play(directory: Path, moment: Moment, step: int, kind: Kind) -> None:
     """Start or resume the run; dies at the moment of that step, or leaves with the exit code of the run."""
-    config = config_in(directory)
+    config = config_in(directory, kind)
     folder = config.run.folder.checkpoints
     if moment in ("while writing", "after writing"):
         sys.addaudithook(partial(_die_at_the_disk, folder, folder / f"step-{step:06d}", moment))

@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from launch.cli import parser
 from launch.replay import is_identical, main, steps_of, told
 from learner.checkpoint import load_checkpoint
 from learner.conditions import found
+from learner.ledger import Ledger
 from learner.ledger_reader import LedgerReader, RecordedStep
 from learner.ranks import Ranks, open_trainer
-from learner.replay import MEASURED_TIMES, ReplayConfig, StepReport, compared, replay
+from learner.replay import MEASURED_TIMES, ReplayConfig, StepReport, as_json, chosen, compared, replay
 from learner.statistics import StepStatistics
-from tests.dying_run import STEPS, Moment, config_in, play
+from tests import making
+from tests.dying_run import KINDS, STEPS, Kind, Moment, config_in, play
 
 DEATHS: list[tuple[Moment, int]] = [
     ("before consuming", 3),
@@ -40,8 +42,8 @@ def fresh() -> Any:
     return context
 
 
-def ended(fresh: Any, directory: Path, moment: Moment = "", step: int = 0) -> int:
-    process = fresh.Process(target=play, args=(directory, moment, step))
+def ended(fresh: Any, directory: Path, moment: Moment = "", step: int = 0, kind: Kind = "") -> int:
+    process = fresh.Process(target=play, args=(directory, moment, step, kind))
     process.start()
     process.join(120)
     if process.exitcode is None:
@@ -82,7 +84,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_nothing_had_happened(
 
 
 def history(run: RunDirectory) -> list[tuple[int, tuple[int, ...], dict[str, float]]]:
-    with LedgerReader(run.ledger, is_frozen=True) as ledger:
+    with LedgerReader(run.ledger) as ledger:
         return [(s.step, s.groups, _lasting(s.values)) for s in ledger.steps()]
 
 
@@ -95,16 +97,13 @@ def _lasting(values: dict[str, float]) -> dict[str, float]:
 @pytest.fixture
 def ranks(undisturbed: RunDirectory) -> Iterator[Ranks]:
     config = replay_config(undisturbed)
-    opened = Ranks(open_trainer(undisturbed.policy_zero, config.learner, config.model))
-    try:
+    with Ranks(open_trainer(undisturbed.policy_zero, config.learner, config.model)) as opened:
         yield opened
-    finally:
-        opened.stop()
     assert not dist.is_initialized()
 
 
-def replay_config(run: RunDirectory, first: int = 1, last: int = 0) -> ReplayConfig:
-    dumped = config_in(run.path.parent).model_dump()
+def replay_config(run: RunDirectory, first: int = 1, last: int = 0, kind: Kind = "") -> ReplayConfig:
+    dumped = config_in(run.path.parent, kind).model_dump()
     return validate(ReplayConfig, dumped | {"replay": {"first": first, "last": last, "report": "nowhere"}})
 
 
@@ -123,6 +122,19 @@ def test_recorded_steps_are_reached_bit_for_bit_and_the_run_is_not_touched(
     assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
     losses = {row[2]["train/loss"] for row in history(undisturbed)}
     assert len(losses) == STEPS
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind])
+def test_adapters_and_critics_are_reached_bit_for_bit_too(fresh: Any, tmp_path: Path, kind: Kind) -> None:
+    assert ended(fresh, tmp_path, kind=kind) == 0
+    run = config_in(tmp_path, kind).run.folder
+    for first in (1, 3):
+        config = replay_config(run, first, kind=kind)
+        with Ranks(open_trainer(run.policy_zero, config.learner, config.model)) as ranks:
+            report = replay(config, ranks, found(config.learner, ranks.device), lambda _: None)
+        assert is_identical(report), told(report)
+        assert len(report["steps"]) == STEPS + 1 - first
+        assert report["differing_conditions"] == []
 
 
 def test_steps_that_were_not_recorded_are_named(undisturbed: RunDirectory, ranks: Ranks) -> None:
@@ -159,6 +171,40 @@ def test_the_first_difference_is_told_with_both_values_and_what_may_explain_it()
     assert "1 of 2 steps identical in all of 20 statistics" in said
     assert "step 2, train/loss: 0.5 recorded, 0.25 replayed; largest relative difference 0.5" in said
     assert "not as it was: threads: 1 then, 2 now" in said
+
+
+def test_a_report_is_json_whatever_differs() -> None:
+    """JSON has neither NaN nor infinity; who reads a report is not to fail on them."""
+    step = RecordedStep(1, (0,), {"train/loss": float("nan")})
+    report = compared(step, {"train/loss": 0.5, "train/grad_norm": float("inf")})
+    rows = as_json({"steps": [asdict(report)], "largest": max(d.relative for d in report.differences)})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    assert json.loads(json.dumps(rows), parse_constant=refuse) == rows
+    assert rows["largest"] == "Infinity"
+    assert rows["steps"][0]["differences"] == [
+        {"name": "train/grad_norm", "recorded": None, "replayed": "Infinity"},
+        {"name": "train/loss", "recorded": "NaN", "replayed": 0.5},
+    ]
+
+
+def test_what_lies_before_the_checkpoint_need_not_be_replayable(tmp_path: Path) -> None:
+    """A run that an older release began, without the order of groups, is replayed from a newer checkpoint."""
+    ledger = Ledger(tmp_path / "ledger.sqlite", "test")
+    task = making.trajectory().task
+    ledger.open_groups([task] * 3, purpose="training", label="", horizon=5, size=1, version=0)
+    for step in (1, 2, 3):
+        ledger.commit_submissions([making.trajectory(step - 1)], 0)
+        ledger.consume(step, [step - 1], horizon=5, max_staleness=0, num_tokens=2)
+        ledger.record_step_values(step, {"train/loss": 1.0})
+    ledger.rows("UPDATE steps SET groups_json = '' WHERE step = 1")
+    ledger.close()
+    with LedgerReader(tmp_path / "ledger.sqlite") as reader:
+        assert [step.step for step in chosen(reader, 3, 0, behind=1)] == [2, 3]
+        with pytest.raises(LedgerError, match="step 1 was recorded by a release"):
+            chosen(reader, 3, 0, behind=0)
 
 
 def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:

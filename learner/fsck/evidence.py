@@ -3,18 +3,17 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 from common.config import load
 from common.errors import ConfigurationError, LedgerError
 from common.run_directory import RunDirectory
 from common.trajectory import TaskReference
 from learner.config import LearnerRoleConfig
-from learner.ledger_file import ADDED, FORMAT
+from learner.ledger_file import ADDED, FORMAT, open_to_read
 
 
 @dataclass
@@ -94,16 +93,8 @@ def opened(folder: RunDirectory) -> Iterator[Evidence]:
     if not path.is_file():
         raise LedgerError(f"{folder.path}: holds no run: there is no {path.name}")
     checkpoints = _checkpoints(folder)  # before the snapshot: none of a live run is newer than its ledger
-    try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=30)
-        db.execute("BEGIN")
-        db.execute("SELECT COUNT(*) FROM meta").fetchone()
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path}: cannot read the ledger: {error}") from error
-    try:
+    with closing(open_to_read(path)) as db:
         yield Evidence(folder, db, checkpoints)
-    finally:
-        db.close()
 
 
 def _checkpoints(folder: RunDirectory) -> dict[str, int | None]:

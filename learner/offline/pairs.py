@@ -4,7 +4,6 @@ A pair needs a gap: the chosen trajectory succeeded, and returned at least `min_
 Trajectories that did the same are one. What is left out is counted and told, never filled in.
 """
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 from pydantic import Field
 
 from common import json_rows
-from common.errors import ConfigurationError, LedgerError
+from common.errors import ConfigurationError
 from common.trajectory import Record
-from learner.ledger import Ledger
+from learner.ledger_reader import LedgerReader, Selection
 from learner.offline.config import DpoConfig
 from learner.offline.examples import Example, explored, read_examples
 
@@ -100,31 +99,15 @@ def from_ledger(path: Path, max_policy_version: int = -1) -> Iterator[tuple[str,
     Without those that a newer policy than `max_policy_version` had a part in; -1: all.
     Raises ConfigurationError when there is no ledger, LedgerError when it cannot be read.
     """
-    ledger = Ledger(path, _owner(path))
-    try:
-        for (group,) in ledger.rows("SELECT id FROM groups WHERE purpose = 'training' ORDER BY id"):
-            for trajectory in ledger.group(group).trajectories:
-                task = trajectory.task
-                example = explored(trajectory)
-                if example is None or 0 <= max_policy_version < trajectory.newest_version:
-                    continue
-                yield f"{task.environment}/{task.task}/{task.seed}", example
-    finally:
-        ledger.close()
-
-
-def _owner(path: Path) -> str:
-    """The run that a ledger belongs to."""
     if not path.is_file():
         raise ConfigurationError(f"{path}: no ledger; give --data, --pairs or another --ledger")
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path}: no readable ledger: {error}") from error
-    if row is None:
-        raise LedgerError(f"{path}: belongs to no run")
-    return str(row[0])
+    with LedgerReader(path) as ledger:
+        for played in ledger.played(Selection(purpose="training")):
+            trajectory, task = played.trajectory, played.trajectory.task
+            example = explored(trajectory)
+            if example is None or 0 <= max_policy_version < trajectory.newest_version:
+                continue
+            yield f"{task.environment}/{task.task}/{task.seed}", example
 
 
 def from_files(paths: Sequence[Path]) -> Iterator[tuple[str, Example]]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,15 +82,8 @@ def opened(
         serve(trainer)
         yield None
         return
-    ranks = Ranks(trainer)
-    try:
+    with Ranks(trainer) as ranks:
         yield ranks
-    except BaseException:
-        # The other ranks may be gone; the first error is the one to tell.
-        with suppress(RuntimeError):
-            ranks.stop()
-        raise
-    ranks.stop()
 
 
 def resume(ranks: Ranks, course: Course) -> int:

@@ -48,7 +48,7 @@ async def lead(build: object, out: Path) -> None:
         mismatch = await trainer.mismatch(batch(1, num_ranks), 1, 1.0)
         names = await trainer.gather("bfloat16", lambda weights: [name for name, _ in weights])
         await trainer.save_huggingface(out / "saved")
-        state = await trainer.state()
+        state = await trainer.run(lambda ranks: ranks.state())
     save_file(
         state.weights | {f"optimizer.{k}": v for k, v in state.optimizer.items()}, out / "state.safetensors"
     )

@@ -17,6 +17,7 @@ from learner.fsck.evidence import opened
 from learner.fsck.examine import Report, examine
 from learner.fsck.stored import Lengths
 from learner.ledger import Ledger
+from learner.ledger_reader import LedgerReader
 from learner.task_order import TaskOrder
 from tests.learner.damages import DAMAGES, TASKS, page_lost, sound_run
 
@@ -88,14 +89,28 @@ def test_the_exit_code_says_whether_the_promises_were_kept(
     assert "holds no run" in capsys.readouterr().err
 
 
-def test_nothing_is_written_into_a_run_that_is_looked_at(sound: Path, tmp_path: Path) -> None:
-    ledger = Ledger(shutil.copytree(sound, tmp_path / "run") / "ledger.sqlite", "test")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    examine(RunDirectory(tmp_path / "run"))
-    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+@pytest.mark.parametrize("state", ["finished", "live", "killed"])
+def test_nothing_is_written_into_a_run_that_is_looked_at(sound: Path, tmp_path: Path, state: str) -> None:
+    folder = shutil.copytree(sound, tmp_path / "run")
+    ledger = Ledger(folder / "ledger.sqlite", "test")
+    ledger.end_all_leases("restarted")
+    if state == "killed":
+        folder = shutil.copytree(folder, tmp_path / "killed")
+    if state != "live":
+        ledger.close()
+    before = contents(folder)
+    assert any(name.endswith("-wal") for name in before) == (state != "finished")
+    assert examine(RunDirectory(folder)).counts["leases"]["restarted"] == 1
+    with LedgerReader(folder / "ledger.sqlite") as reader:
+        assert len(reader.steps()) == 2
+    assert contents(folder) == before
     ledger.close()
-    assert {path.name for path in after} == {path.name for path in before}
-    assert all(after[path] == before[path] for path in before if not path.name.endswith("-shm"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file and its bytes, but those of the one that SQLite's readers share."""
+    files = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: b"" if name.endswith("-shm") else content for name, content in files.items()}
 
 
 def test_a_ledger_of_an_older_release_is_judged_by_what_it_records(sound: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Pairs have a gap: which trajectories are compared, and what is left out and counted."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,10 +108,14 @@ def test_only_plays_of_policies_that_are_old_enough_are_read_when_asked(tmp_path
     task = trajectory().task
     (group,) = ledger.open_groups([task], purpose="training", label="", horizon=5, size=3, version=0)
     ledger.commit_submissions([trajectory(group.id, n, version=n, reward=float(n)) for n in range(3)], 0)
+    ledger.rows("ALTER TABLE steps DROP COLUMN groups_json")
     ledger.close()
     for limit, wanted in ((-1, [0.0, 1.0, 2.0]), (0, [0.0]), (1, [0.0, 1.0])):
         plays = from_ledger(tmp_path / "ledger.sqlite", limit)
         assert [example.episode_return for _, example in plays] == wanted
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(steps)")]
+    assert "groups_json" not in columns, "somebody's ledger, of an older release, was changed"
 
 
 def test_the_experts_row_is_chosen_over_what_was_sampled_for_the_same_item(tmp_path: Path) -> None:
@@ -145,5 +151,5 @@ def test_no_ledger_and_no_database_are_one_line_each(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no ledger; give --data, --pairs or another --ledger"):
         list(from_ledger(tmp_path / "none.sqlite"))
     (tmp_path / "text").write_text("not a database at all, but long enough to be looked at " * 20)
-    with pytest.raises(LedgerError, match="no readable ledger"):
+    with pytest.raises(LedgerError, match="cannot read the ledger"):
         list(from_ledger(tmp_path / "text"))

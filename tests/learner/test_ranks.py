@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from common.errors import CheckpointError
@@ -139,7 +140,7 @@ async def test_a_cancelled_step_in_progress_is_still_whole(model: Path) -> None:
             await asyncio.to_thread(began.wait, 30)
             step.cancel()
         may_go_on.set()
-        state = await trainer.state()
+        state = await trainer.run(lambda ranks: ranks.state())
     assert step.cancelled()
     assert state.step == 1
 
@@ -160,6 +161,12 @@ async def test_a_batch_packed_for_other_ranks_is_refused(model: Path) -> None:
     async with TrainerThread(lambda: build(model)) as trainer:
         with pytest.raises(ValueError, match="packed for 2 ranks, there are 1"):
             await trainer.step(batch, 1, 1.0)
+
+
+def test_ranks_leave_their_group_after_an_error_too(model: Path) -> None:
+    with pytest.raises(OSError, match="the disk is full"), Ranks(build(model)):
+        raise OSError("the disk is full")
+    assert not dist.is_initialized()
 
 
 async def test_another_models_state_is_refused(model: Path, tmp_path: Path) -> None:
