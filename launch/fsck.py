@@ -11,9 +11,9 @@ from typing import Any
 
 from common.errors import ConfigurationError, LedgerError
 from common.run_directory import RunDirectory
-from learner.fsck.bias import BUCKETS
 from learner.fsck.examine import Invariant, Report, examine
 from learner.fsck.stored import Lengths
+from learner.tally import BUCKETS
 
 
 def main(options: argparse.Namespace, overrides: Sequence[str]) -> int:

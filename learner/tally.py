@@ -1,6 +1,7 @@
 """What has been played since the last step: the numbers of the curves, per horizon where it matters."""
 
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -11,6 +12,8 @@ from common.trajectory import Trajectory
 
 LENGTH_BUCKETS = (2, 4, 8, 16, 32, 64)
 """Upper bounds, in turns, of the episode-length histograms; the last bucket is open."""
+BUCKETS = (*(f"up_to_{bound}" for bound in LENGTH_BUCKETS), f"over_{LENGTH_BUCKETS[-1]}")
+"""What the curves call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,10 @@ def _episode_values(played: Sequence[_Played]) -> dict[str, float]:
 
 def _histogram(kind: str, num_turns: Sequence[int]) -> dict[str, float]:
     """Episodes by length in turns: dropping is biased against long ones, so both sides are published."""
-    lengths = np.array(num_turns, dtype=np.int64)
-    bounds = (0, *LENGTH_BUCKETS, np.iinfo(np.int64).max)
-    names = [f"up_to_{b}" for b in LENGTH_BUCKETS] + [f"over_{LENGTH_BUCKETS[-1]}"]
-    return {
-        f"length/{kind}/{name}": float(((lengths > low) & (lengths <= high)).sum())
-        for name, low, high in zip(names, bounds[:-1], bounds[1:], strict=True)
-    }
+    counts = Counter(map(bucket, num_turns))
+    return {f"length/{kind}/{name}": float(counts[place]) for place, name in enumerate(BUCKETS)}
+
+
+def bucket(num_turns: int) -> int:
+    """The place in a histogram of an episode of so many turns."""
+    return bisect_left(LENGTH_BUCKETS, num_turns)

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 from learner.fsck.evidence import Evidence
 from learner.fsck.stored import Lengths
-from learner.tally import LENGTH_BUCKETS
+from learner.tally import BUCKETS
 
 TOLERANCE = 0.1
 """How much further apart, as total variation, admitted and trained lengths may be than the curves say."""
 MIN_TRAINED = 50
 """Fewer trajectories of an environment say nothing about shares."""
-BUCKETS = (*(f"up_to_{bound}" for bound in LENGTH_BUCKETS), f"over_{LENGTH_BUCKETS[-1]}")
 
 
 def distance(one: Mapping[int, float], other: Mapping[int, float]) -> float:
