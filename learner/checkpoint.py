@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,13 +164,3 @@ def fingerprint(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Which model: 16 hexadecimal digits over every weight's name and shape."""
     text = json.dumps(sorted((name, list(shape)) for name, shape in shapes.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def manifest_of(
-    state: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
-    checksums: Mapping[str, str],
-    num_ranks: int,
-) -> Manifest:
-    """The manifest of files with these checksums; `state` has `step`, `num_skipped` and `ledger`."""
-    return Manifest(**state, num_ranks=num_ranks, fingerprint=fingerprint(shapes), checksums=dict(checksums))

@@ -21,8 +21,8 @@ import torch.distributed as dist
 from common.errors import PreflightError
 from learner import shard_file
 from learner.atomic_folder import atomic_folder, sync
-from learner.checkpoint import CheckpointStore, manifest_of
-from learner.checkpoint_manifest import NAME, checksum, random_name, shard_name
+from learner.checkpoint import CheckpointStore, fingerprint
+from learner.checkpoint_manifest import NAME, Manifest, checksum, random_name, shard_name
 from learner.command_channel import CommandChannel
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,14 @@ class CheckpointWriter:
             with atomic_folder(path) as draft:
                 self._tell(str(draft))
                 checksums = _sum_of(self._channel.collect(_write(draft, copy)))
-                position = {"step": copy.step, "num_skipped": copy.num_skipped, "ledger": ledger}
-                manifest = manifest_of(position, copy.shapes, checksums, dist.get_world_size())
+                manifest = Manifest(
+                    step=copy.step,
+                    num_skipped=copy.num_skipped,
+                    num_ranks=dist.get_world_size(),
+                    ledger=ledger,
+                    fingerprint=fingerprint(copy.shapes),
+                    checksums=checksums,
+                )
                 (draft / NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
             store.prune()
         except OSError as error:

@@ -1,7 +1,8 @@
 """What the engines have done in all, out of counters that begin again with every life of an actor."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add, sub
 
 from common.messages import Heartbeat
 
@@ -17,23 +18,15 @@ class EngineWork:
     """In which generation stood still for a weight update."""
 
     def __add__(self, other: "EngineWork") -> "EngineWork":
-        return EngineWork(
-            self.generated_tokens + other.generated_tokens,
-            self.generation_s + other.generation_s,
-            self.paused_s + other.paused_s,
-        )
+        return EngineWork(*map(add, astuple(self), astuple(other)))
 
     def __sub__(self, other: "EngineWork") -> "EngineWork":
-        return EngineWork(
-            self.generated_tokens - other.generated_tokens,
-            self.generation_s - other.generation_s,
-            self.paused_s - other.paused_s,
-        )
+        return EngineWork(*map(sub, astuple(self), astuple(other)))
 
     @property
     def is_possible(self) -> bool:
         """False when any of it is negative: then it is no work but a counter that began again."""
-        return min(self.generated_tokens, self.generation_s, self.paused_s) >= 0
+        return all(value >= 0 for value in astuple(self))
 
 
 class EngineCounters:

@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import LoraConfig as PeftConfig
-from peft import inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from common.errors import ConfigurationError
@@ -36,6 +33,10 @@ def inject(causal_lm: Any, config: LoraConfig, dtype: torch.dtype) -> None:
     A is the same on every rank and in every run of one seed. Raises ConfigurationError for an unknown
     target and for a rank that is no lower than a target's own.
     """
+    # Seconds of import that a run without adapters need not pay.
+    from peft import LoraConfig as PeftConfig
+    from peft import inject_adapter_in_model
+
     chosen = _chosen(causal_lm, config)
     for name, layer in chosen.items():
         smallest = min(layer.in_features, layer.out_features)
@@ -64,7 +65,7 @@ def inject(causal_lm: Any, config: LoraConfig, dtype: torch.dtype) -> None:
 @contextmanager
 def disabled(module: nn.Module) -> Iterator[None]:
     """`module` computes as the base model does for as long as the body runs, exactly."""
-    layers: list[Any] = [part for part in module.modules() if isinstance(part, LoraLayer)]
+    layers = _adapted(module).values()
     for layer in layers:
         layer.set_scale(_ADAPTER, 0.0)
     try:
@@ -89,17 +90,19 @@ def is_adapter(name: str) -> bool:
 
 def pairs(module: nn.Module) -> dict[str, tuple[Tensor, Tensor, float]]:
     """A [rank, in], B [out, rank] and alpha / rank, by the name that the adapted weight has in `module`."""
-    layers: dict[str, Any] = {
-        name: part for name, part in module.named_modules() if isinstance(part, LoraLayer)
-    }
     return {
         f"{name}{_BASE}.weight": (
             layer.lora_A[_ADAPTER].weight.detach(),
             layer.lora_B[_ADAPTER].weight.detach(),
             float(layer.scaling[_ADAPTER]),
         )
-        for name, layer in layers.items()
+        for name, layer in _adapted(module).items()
     }
+
+
+def _adapted(module: nn.Module) -> dict[str, Any]:
+    """PEFT's layers by name: they alone have adapters."""
+    return {name: part for name, part in module.named_modules() if hasattr(part, "lora_A")}
 
 
 def merge(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from common.trajectory import Group
 from learner.config import StalenessConfig
 from learner.ledger_records import OpenGroup
-from learner.staleness import is_too_stale, newest_version
+from learner.staleness import is_too_stale, sampled_by
 
 
 class Outstanding:
@@ -35,7 +35,7 @@ class Outstanding:
         Back at a checkpoint there are groups of versions that the learner has yet to reach again. They wait
         for that, unless fewer than `num_needed` others would be left to get there with.
         """
-        ahead = {i for i, group in self.complete.items() if newest_version(group) > version}
+        ahead = {i for i, group in self.complete.items() if max(sampled_by(group), default=-1) > version}
         num_later = sum(group.granted_version > version for group in self.open.values())
         kept = ahead if self.num_training - len(ahead) - num_later >= num_needed else set[int]()
         stale = [i for i, group in self.complete.items() if is_too_stale(group, version, staleness)]

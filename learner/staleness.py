@@ -67,15 +67,12 @@ def fresh_tokens(trajectory: Trajectory, version: int, config: StalenessConfig) 
     return token_staleness(trajectory, version) <= config.max_staleness
 
 
-def newest_version(group: Group) -> int:
-    """The newest policy that sampled a token of the group; -1 for a group without action tokens."""
-    sampled = [t.token_versions() for t in group.trajectories]
-    return max((int(versions.max()) for versions in sampled if len(versions)), default=-1)
+def sampled_by(group: Group) -> set[int]:
+    """The policies that sampled a token of the group."""
+    return {span.version for t in group.trajectories for turn in t.turns for span in turn.versions}
 
 
 def is_too_stale(group: Group, version: int, config: StalenessConfig) -> bool:
     """Whether the group must be dropped: for any old token under `drop`, else when no token is fresh."""
-    fresh = [fresh_tokens(t, version, config) for t in group.trajectories]
-    if config.mode == "drop":
-        return not all(mask.all() for mask in fresh)
-    return not any(mask.any() for mask in fresh)
+    fresh = [abs(version - sampled) <= config.max_staleness for sampled in sampled_by(group)]
+    return not (all if config.mode == "drop" else any)(fresh)

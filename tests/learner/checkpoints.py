@@ -9,8 +9,8 @@ from torch import Tensor
 
 from learner import shard_file
 from learner.atomic_folder import atomic_folder
-from learner.checkpoint import PARTS, CheckpointStore, manifest_of
-from learner.checkpoint_manifest import NAME, checksum, random_name, shard_name
+from learner.checkpoint import PARTS, CheckpointStore, fingerprint
+from learner.checkpoint_manifest import NAME, Manifest, checksum, random_name, shard_name
 from learner.checkpoint_writer import CheckpointWriter
 from learner.random_state import capture_random
 from learner.trainer import Trainer
@@ -36,7 +36,14 @@ def written(store: CheckpointStore, weights: Mapping[str, Tensor], step: int) ->
         (draft / random_name(0)).write_text(json.dumps(capture_random()))
         sums = {file.name: checksum(file) for file in draft.iterdir()}
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        manifest = manifest_of({"step": step, "num_skipped": 1, "ledger": {"step": step}}, shapes, sums, 1)
+        manifest = Manifest(
+            step=step,
+            num_skipped=1,
+            num_ranks=1,
+            ledger={"step": step},
+            fingerprint=fingerprint(shapes),
+            checksums=sums,
+        )
         (draft / NAME).write_text(manifest.model_dump_json())
     store.prune()
     return store.path(step)

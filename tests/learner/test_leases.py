@@ -6,24 +6,18 @@ from common.messages import Sampling
 from common.trajectory import TaskReference
 from learner.leases import LeaseBook
 from learner.ledger_records import OpenGroup
+from tests.learner.clock import ManualClock
 
 TASK = TaskReference(environment="guess_number", task="number-001")
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def book(clock: Clock) -> LeaseBook:
+def book(clock: ManualClock) -> LeaseBook:
     made = LeaseBook("test", clock)
     made.join("a")
     made.add_credits("a", 3, is_first=True)
@@ -46,7 +40,9 @@ def group(number: int) -> OpenGroup:
     )
 
 
-def test_a_grant_that_never_arrived_is_given_again_with_its_credit(book: LeaseBook, clock: Clock) -> None:
+def test_a_grant_that_never_arrived_is_given_again_with_its_credit(
+    book: LeaseBook, clock: ManualClock
+) -> None:
     clock.now = 11.0
     lost = book.reconcile("a", [(0, 0)], grace_s=10)
     assert [(x.identity.member, x.identity.attempt) for x in lost] == [(1, 0)]
@@ -55,7 +51,7 @@ def test_a_grant_that_never_arrived_is_given_again_with_its_credit(book: LeaseBo
     assert (again.identity.member, again.identity.attempt) == (1, 1)
 
 
-def test_a_grant_on_the_way_is_left_alone(book: LeaseBook, clock: Clock) -> None:
+def test_a_grant_on_the_way_is_left_alone(book: LeaseBook, clock: ManualClock) -> None:
     clock.now = 9.0
     assert book.reconcile("a", [], grace_s=10) == []
     assert book.num_out == 2
@@ -95,7 +91,7 @@ def test_no_more_credits_are_taken_back_than_there_are(book: LeaseBook) -> None:
 
 
 def test_an_actor_that_has_not_begun_speaks_of_its_former_life_and_is_named_when_it_should_have(
-    book: LeaseBook, clock: Clock
+    book: LeaseBook, clock: ManualClock
 ) -> None:
     assert book.join("a")
     book.restate("a", 8)
