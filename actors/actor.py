@@ -100,9 +100,9 @@ class Actor:
 
         Raises what broke the bus, the engine (EngineDead) or the templates (ConfigurationError) for good.
         """
-        for trajectory in await self._outbox.open():
-            self._unacknowledged[trajectory.identity] = _Kept(trajectory)
         try:
+            for trajectory in await self._outbox.open():
+                self._unacknowledged[trajectory.identity] = _Kept(trajectory)
             reason = await self._play_until_stopped()
         finally:
             await self._outbox.close()
@@ -202,7 +202,7 @@ class Actor:
     async def _report(self, lease: Lease, reason: str) -> None:
         await self._bus.send(Fault(identity=lease.identity, reason=reason[:4000]))
         # The credit stays away for the pause: a hub that is down is asked less and less.
-        await asyncio.sleep(min(MAX_FAULT_PAUSE_S, FAULT_PAUSE_S * 2.0**lease.identity.attempt))
+        await asyncio.sleep(min(MAX_FAULT_PAUSE_S, FAULT_PAUSE_S * 2.0 ** min(lease.identity.attempt, 10)))
 
     async def _ask_for_more(self) -> None:
         """Endless: ask for leases for free places, unless too many trajectories wait to be acknowledged."""

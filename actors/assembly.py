@@ -1,5 +1,6 @@
 """Puts an actor together from its configuration, whatever bus and hub it is given."""
 
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,16 @@ async def play_until_stopped(config: ActorRoleConfig, name: str, bus: ActorBus, 
     """
     check_name(name)
     folder = config.run.folder
-    engine = make_engine(folder.policy_zero, config.actor.engine, config.model.lora)
-    try:
+    async with AsyncExitStack() as stack:
+        engine = make_engine(folder.policy_zero, config.actor.engine, config.model.lora)
+        stack.push_async_callback(engine.close)
+        stack.push_async_callback(bus.close)
         await engine.start()
         table = make_table(config, name, hub, engine, folder.policy_zero)
         relayed = Relayed(store_directory(folder.path), config.relay.patience_s)
         sync = WeightSync(bus, engine, folder.path / "fetched" / name, relayed)
         outbox = DiskOutbox(folder.outbox / name, config.run.name)
         await Actor(config.actor, config.bus, bus=bus, table=table, sync=sync, outbox=outbox).run()
-    finally:
-        await bus.close()
-        await engine.close()
 
 
 def make_table(config: ActorRoleConfig, name: str, hub: Hub, engine: Engine, model: Path) -> Table:

@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import xxhash
 
+from common.aio import in_thread
 from common.codec import pack, unpack
 from common.errors import ConfigurationError, PreflightError, ProtocolError
 from common.trajectory import Member, Trajectory
@@ -70,12 +72,12 @@ class DiskOutbox:
             self._lock = (self._folder / "lock").open("wb")
             self._take_lock(self._lock)
             found = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            for path in found:
+                if path.suffix == ".draft":  # never finished; nobody was told of it
+                    path.unlink()
+            kept = [self._read(path) for path in found if _NAME.fullmatch(path.name)]
         except OSError as error:
             raise PreflightError(f"{self._folder}: cannot open the outbox: {error.strerror}") from error
-        for path in found:
-            if path.suffix == ".draft":  # never finished; nobody was told of it
-                path.unlink()
-        kept = [self._read(path) for path in found if _NAME.fullmatch(path.name)]
         return [trajectory for trajectory in kept if trajectory is not None]
 
     def _take_lock(self, file: IO[bytes]) -> None:
@@ -195,7 +197,7 @@ class Outbox:
 
     async def open(self) -> list[Trajectory]:
         """As `DiskOutbox.open`."""
-        found = await asyncio.to_thread(self._disk.open)
+        found = await in_thread(self._disk.open)
         self._sizes = {trajectory.identity: _num_bytes(trajectory) for trajectory in found}
         return found
 
@@ -232,14 +234,13 @@ class Outbox:
 
     async def _round(self) -> None:
         """Bring the disk up to date with what was asked for so far; whoever waits for it goes on."""
-        writes = list(self._unwritten.values())
-        removals, self._acknowledged = self._acknowledged, set()
+        writes, removals = list(self._unwritten.values()), set(self._acknowledged)
         waiting, self._waiting = self._waiting, {}
-        written, error = await asyncio.to_thread(self._update, writes, removals)
+        written, error = await in_thread(partial(self._update, writes, removals))
         for identity in written:
             del self._unwritten[identity]
-        # Acknowledged and not written: removed once it is, which also shows that the disk works again.
-        self._acknowledged |= removals & self._unwritten.keys()
+        if error is None:  # otherwise they are tried again, which shows when the disk works
+            self._acknowledged -= removals
         for tried in waiting.values():
             if not tried.done():
                 tried.set_result(None)
@@ -279,6 +280,6 @@ class Outbox:
 
 
 def _num_bytes(trajectory: Trajectory) -> int:
-    """About what its file takes: tokens and logprobs are 12 bytes an action token, text is text."""
+    """About what its file takes: 4 bytes a token and 4 a logprob, text is text."""
     texts = sum(len(turn.observation) + len(turn.action) for turn in trajectory.turns)
-    return 512 + 4 * trajectory.num_tokens + 8 * trajectory.num_action_tokens + texts
+    return 512 + 4 * (trajectory.num_tokens + trajectory.num_action_tokens) + texts

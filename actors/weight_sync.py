@@ -29,8 +29,6 @@ class WeightSync:
     def __init__(
         self, bus: ActorBus, engine: Engine, directory: Path, relayed: Relayed | None = None
     ) -> None:
-        self.horizon = 0
-        """The schedule's horizon as last announced; every lease carries its own."""
         self.last_seconds = 0.0
         """Announcement received to engine resumed, of the last update."""
         self.last_first_token_s = 0.0
@@ -47,7 +45,6 @@ class WeightSync:
         """Endless: load every newest announcement; a failed load keeps the old version and is tried again."""
         while True:
             announcement = await self._bus.next_policy()
-            self.horizon = announcement.horizon
             manifest = announcement.manifest
             # Not by the version alone: a learner that resumed makes the same version anew, of other weights.
             if manifest is not None and (manifest.version, manifest.tensors) != self._loaded:

@@ -22,6 +22,7 @@ from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
 from common.messages import Ack, ChunkRequest, Submit, WeightManifest
 from launch.keys import make
+from tests.contracts.nets import manifest_of
 
 HOST = "actor-host"
 
@@ -32,25 +33,21 @@ class OneFile:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def path(self, version: int) -> Path | None:
+    def find(self, request: ChunkRequest) -> Path:
         """The file, whichever version is asked for."""
         return self._file
 
-    def find(self, request: ChunkRequest) -> Path:
-        """Likewise."""
-        return self._file
+
+def fetch(config: BusConfig, weights: Path, into: Path) -> float:
+    """Seconds that one fetch of the file `weights` takes."""
+    return asyncio.run(_fetch(config, manifest_of(0, weights.stat().st_size), into))
 
 
-def fetch(config: BusConfig, into: Path) -> float:
-    """Seconds that one fetch of the weights takes."""
-    return asyncio.run(_fetch(config, into))
-
-
-async def _fetch(config: BusConfig, into: Path) -> float:
+async def _fetch(config: BusConfig, manifest: WeightManifest, into: Path) -> float:
     bus = TcpActorBus(config, "actor")
     await bus.start()
     began = time.perf_counter()
-    await bus.fetch_weights(WeightManifest(version=0, tensors=(), num_bytes=0, host="", path=""), into)
+    await bus.fetch_weights(manifest, into)
     seconds = time.perf_counter() - began
     await bus.close()
     await asyncio.to_thread(into.unlink)
@@ -68,7 +65,7 @@ async def measure(
     loop = asyncio.get_running_loop()
     async with background(_acknowledge(bus)):
         seconds, _ = await loop.run_in_executor(processes, play, theirs, num, num_turns)
-        fetched = await loop.run_in_executor(processes, fetch, theirs, folder / "copy")
+        fetched = await loop.run_in_executor(processes, fetch, theirs, folder / "weights", folder / "copy")
     assert bus.refused == 0, bus.refused
     await bus.close()
     return seconds, fetched

@@ -45,6 +45,16 @@ async def within(seconds: float, awaitable: Awaitable[ResultT], what: str, error
         raise error(f"{what} did not answer within {seconds:g} s") from late
 
 
+async def in_thread(work: Callable[[], ResultT]) -> ResultT:
+    """As `asyncio.to_thread`, but cancelled only when the thread has ended: nothing is left half done."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
+
+
 def first_leaf(error: BaseException) -> BaseException:
     """The first exception that is no group: what a person is told when several tasks failed together."""
     while isinstance(error, BaseExceptionGroup):

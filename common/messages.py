@@ -232,7 +232,8 @@ class ChunkRequest(Record):
 
     kind: Literal["chunk_request"] = "chunk_request"
     version: int = Field(ge=0)
-    offset: int = Field(ge=0)
+    offset: int = Field(ge=0, lt=1 << 63)
+    """No file is longer."""
     num_bytes: int = Field(ge=1)
     digest: int | None = Field(default=None, ge=0)
     """Of the version's contents, see `weights/manifest.py`; None: whatever is held of that number."""

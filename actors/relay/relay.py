@@ -15,16 +15,16 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from actors.relay.status import RelayStatus
+from common.aio import in_thread
 from common.bus.chunks import ChunkFetch, Peer, request_of
 from common.bus.config import BusConfig
 from common.errors import SilenceError, WeightError
 from common.messages import ChunkRequest, NotYet, PolicyAnnouncement, WeightManifest
 from common.weights.config import RelayConfig
 from common.weights.delta import apply_delta
-from common.weights.manifest import digest_of
+from common.weights.manifest import digest_of, file_bytes
 from common.weights.store import WeightStore
 from common.weights.verify import verify
 
@@ -125,7 +125,7 @@ class Relay:
                 return
         part = self._store.new_part()
         try:
-            await self._fetch(peer, request_of(manifest), part)
+            await self._fetch(peer, manifest, None, part)
             await in_thread(partial(verify, manifest, part))
             self._store.adopt(manifest, part)
             self.status.fulls += 1
@@ -137,7 +137,7 @@ class Relay:
         delta, part = self._store.new_part(), self._store.new_part()
         try:
             try:
-                await self._fetch(peer, request_of(manifest, base), delta)
+                await self._fetch(peer, manifest, base, delta)
             except SilenceError:
                 raise
             except WeightError as error:
@@ -156,20 +156,15 @@ class Relay:
             delta.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
 
-    async def _fetch(self, peer: Peer, wanted: ChunkRequest, into: Path) -> None:
-        await ChunkFetch(wanted, self._bus, peer, self._received).run(into)
+    async def _fetch(
+        self, peer: Peer, manifest: WeightManifest, base: WeightManifest | None, into: Path
+    ) -> None:
+        wanted, at_most = request_of(manifest, base), file_bytes(manifest)
+        await ChunkFetch(wanted, self._bus, peer, self._received, at_most).run(into)
 
     def _received(self, num_bytes: int) -> None:
         self.status.received_bytes += num_bytes
         self._progress += 1
-
-    def is_bringing(self, version: int) -> bool:
-        """Whether `version` is the newest that was heard of, and not here yet."""
-        return self._coming == version and self._store.path(version) is None
-
-    def path(self, version: int) -> Path | None:
-        """As `WeightSource.path`."""
-        return self._store.path(version)
 
     def find(self, request: ChunkRequest) -> Path | NotYet | None:
         """As `WeightSource.find`; what this relay has not heard of yet is taken to be on its way."""
@@ -178,13 +173,3 @@ class Relay:
         if found is not None or is_held or request.version < self._coming:
             return found
         return NotYet(version=request.version, progress=self._progress)
-
-
-async def in_thread(work: Callable[[], Any]) -> None:
-    """As `asyncio.to_thread`, but cancelled only when the thread has ended: nothing is left half done."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        raise

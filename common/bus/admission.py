@@ -59,9 +59,9 @@ class Admission:
         while True:
             await self._socket.send_multipart(self._answer(await self._socket.recv_multipart()))
 
-    def admits(self, name: str) -> bool:
-        """Whether the host `name` may (still) be here."""
-        return name in self._keys.admitted().values()
+    def names(self) -> set[str]:
+        """Of the hosts that may (still) be here."""
+        return set(self._keys.admitted().values())
 
     def close(self) -> None:
         """Answer no more, after everything that serves is closed."""

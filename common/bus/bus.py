@@ -124,8 +124,8 @@ class ActorBus(Protocol):
     async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
         """Write the learner's file of `manifest.version` to `into`, unverified; `locate` verifies.
 
-        WeightError when the learner no longer holds the version, or falls silent for `connect_s`; then
-        `into` does not exist.
+        WeightError when the learner no longer holds the version, or falls silent for `connect_s`; what is in
+        `into` then is the caller's to remove.
         """
         ...
 

@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,17 +103,6 @@ def _read(path: Path, request: ChunkRequest) -> Chunk:
     return Chunk(version=request.version, offset=request.offset, file_bytes=size, payload=payload)
 
 
-@contextmanager
-def _whole_or_none(path: Path) -> Iterator[int]:
-    """A new file's descriptor; the file is gone again when the body fails."""
-    try:
-        with path.open("wb", buffering=0) as file:
-            yield file.fileno()
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
 @dataclass(frozen=True)
 class Peer:
     """Who is asked for weights."""
@@ -147,24 +135,30 @@ class ChunkFetch:
         config: BusConfig,
         peer: Peer | None = None,
         received: Callable[[int], None] = lambda num_bytes: None,
+        max_bytes: int = 1 << 62,
     ) -> None:
         self._received = received
         """Told of every chunk's bytes, and of 0 when the peer itself gets on with it."""
         self._wanted = wanted
         self._version = wanted.version
+        self._max_bytes = max_bytes
+        """Of the file; who offers a larger one is not believed."""
         self._config = config
         self._peer = peer or Peer.learner(config)
         self._step = min(config.chunk_bytes, config.max_message_bytes - OVERHEAD_BYTES)
 
     async def run(self, into: Path) -> None:
-        """Fill `into`; WeightError, and no file, when the peer refuses; SilenceError when it falls silent."""
+        """Fill `into`; WeightError when the peer refuses, SilenceError when it falls silent.
+
+        What is in `into` then is the caller's to remove.
+        """
         context = zmq.asyncio.Context()
         socket = open_socket(context, zmq.DEALER, self._config)
         socket.setsockopt(zmq.LINGER, 0)
         try:
             connect(socket, self._config, self._peer.port, host=self._peer.host, peer=self._peer.name)
-            with _whole_or_none(into) as file:
-                await self._fill(socket, file)
+            with into.open("wb", buffering=0) as file:
+                await self._fill(socket, file.fileno())
         except OSError as error:
             reason = f"cannot be written to {into}: {error.strerror}"
             raise WeightError(f"version {self._version} {reason}") from None
@@ -174,6 +168,9 @@ class ChunkFetch:
 
     async def _fill(self, socket: zmq.asyncio.Socket, file: int) -> None:
         first = await self._first(socket)
+        if first.file_bytes > self._max_bytes:
+            offered = f"{first.file_bytes} bytes, {self._max_bytes} were announced"
+            raise WeightError(f"version {self._version}: {self._peer} offers {offered}")
         await asyncio.to_thread(os.pwrite, file, first.payload, 0)
         remaining = iter(range(self._step, first.file_bytes, self._step))
         pending: set[int] = set()

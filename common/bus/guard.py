@@ -22,7 +22,7 @@ import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
 from common.bus.admission import Admission, Quiet
-from common.bus.limits import BURST_S, MESSAGE_BURST_S, Limits
+from common.bus.limits import BURST_S, Limits
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,11 @@ class Connection:
     received: int = 0
     """Bytes, as TCP counts them."""
     read: int = 0
-    """Bytes that were handed on, with what they took on the wire."""
+    """Bytes that were handed on, with what they took on the wire; the event loop alone counts them."""
+    idle: float = 0.0
+    """Bytes that heartbeats may have taken; this and the next two are of the thread that looks."""
     settled: int = 0
-    """`received - read` of a moment when nothing was unread."""
+    """What was received and not handed on at a moment when nothing was unread."""
     unread: int = 0
     host: str = ""
     """The name that its key is admitted under, once it has said something."""
@@ -100,9 +102,8 @@ class GuardedSocket:
         while True:
             self._turn += 1
             if self._turn % TURNS == 0:
-                await asyncio.sleep(
-                    0
-                )  # with messages waiting the next line does not wait, and others never run
+                # While messages are waiting the next line does not wait, and others would never run.
+                await asyncio.sleep(0)
             frames = await self.raw.recv_multipart(copy=False)
             host = str(_property(frames[-1], "User-Id") or "") if self._admission else ""
             if self._passes(frames, host):
@@ -152,7 +153,9 @@ class GuardedSocket:
                 self.refused += 1
                 return False
             if not self._takes_message(connection):
-                self._cut(connection, f"more than {self._limits.messages_per_s:g} messages per second")
+                limits = self._limits
+                many = f"{limits.messages_at_once:g} messages, and {limits.messages_per_s:g} per second"
+                self._cut(connection, f"more than {many}")
                 return False
         if len(frames) - 1 <= self._limits.max_frames and num_bytes <= self._limits.max_message_bytes:
             return True
@@ -162,9 +165,8 @@ class GuardedSocket:
 
     def _takes_message(self, connection: Connection) -> bool:
         now = time.monotonic()
-        rate = self._limits.messages_per_s
-        earned = (now - connection.spoke_at) * rate
-        connection.messages_left = min(connection.messages_left + earned, rate * MESSAGE_BURST_S) - 1
+        earned = (now - connection.spoke_at) * self._limits.messages_per_s
+        connection.messages_left = min(connection.messages_left + earned, self._limits.messages_at_once) - 1
         connection.spoke_at = now
         return connection.messages_left >= 0
 
@@ -184,7 +186,7 @@ class GuardedSocket:
         now = time.monotonic()
         limits = self._limits
         connection = Connection(
-            descriptor, peer, limits.messages_per_s * MESSAGE_BURST_S, limits.bytes_per_s * BURST_S, now, now
+            descriptor, peer, limits.messages_at_once, limits.bytes_per_s * BURST_S, now, now
         )
         self._open[descriptor] = connection
         if len(self._open) > limits.max_connections:
@@ -197,9 +199,10 @@ class GuardedSocket:
             self.refused += not connection.has_spoken
             self._ended.pop(descriptor, None)
         now = time.monotonic()
+        admitted = self._admission.names() if self._admission else None
         here = [connection for connection in list(self._open.values()) if not connection.is_cut]
         for connection in here:
-            self._look_at(connection, now)
+            self._look_at(connection, now, admitted)
         unread = sorted((c for c in here if not c.is_cut), key=lambda connection: connection.unread)
         if (
             unread
@@ -207,7 +210,7 @@ class GuardedSocket:
         ):
             self._cut(unread[-1], "the most unread bytes of too many")
 
-    def _look_at(self, connection: Connection, now: float) -> None:
+    def _look_at(self, connection: Connection, now: float, admitted: set[str] | None) -> None:
         limits = self._limits
         received = self._received(connection)
         if received is None:
@@ -220,14 +223,15 @@ class GuardedSocket:
         connection.bytes_left = left - (received - connection.received)
         connection.asked_at = now
         connection.received = received
-        connection.read += int(elapsed * limits.idle_bytes_per_s)
-        connection.settled = min(connection.settled, received - connection.read)
-        connection.unread = received - connection.read - connection.settled
+        connection.idle += elapsed * limits.idle_bytes_per_s
+        held = received - connection.read - int(connection.idle)
+        connection.settled = min(connection.settled, held)
+        connection.unread = held - connection.settled
         if connection.bytes_left < 0:
             self._cut(connection, f"more than {limits.bytes_per_s:g} bytes per second")
         elif connection.unread > limits.unread_bytes:
             self._cut(connection, f"{connection.unread} unread bytes, or a message without end")
-        elif self._admission and connection.has_spoken and not self._admission.admits(connection.host):
+        elif admitted is not None and connection.has_spoken and connection.host not in admitted:
             self._cut(connection, "its key is no longer admitted")
 
     def _received(self, connection: Connection) -> int | None:

@@ -6,12 +6,14 @@ from common.bus.config import BusConfig
 from common.codec import FRAME_BYTES
 
 REQUEST_BYTES = 16 << 10
-"""No request for weights and no subscription is larger."""
+"""No request for weights is larger."""
 REQUESTS_UNREAD_BYTES = 1 << 20
 """What requests may wait to be read."""
 REQUEST_BYTES_PER_S = 1 << 20
-SUBSCRIPTIONS_PER_S = 20.0
-"""Each brings one announcement to who asks; an actor makes two when it connects."""
+SUBSCRIPTION_BYTES = 1 << 10
+"""No subscription is longer: ZeroMQ keeps each until the connection ends, in many times its length."""
+MAX_SUBSCRIPTIONS = 16
+"""Of one connection, as long as it lasts; an actor makes two."""
 CHUNKS_WAITING = 4
 """Times `chunks_in_flight`: one that asks for chunks and does not read them must not fill the memory."""
 ANNOUNCEMENTS_WAITING = 100
@@ -31,7 +33,9 @@ class Limits:
     max_message_bytes: int
     """All frames of a message together."""
     max_frames: int
+    messages_at_once: float
     messages_per_s: float
+    """What it may send again of those; 0: no more, ever."""
     bytes_per_s: float
     idle_bytes_per_s: float
     """What heartbeats take, and more."""
@@ -48,6 +52,7 @@ def ledger_limits(config: BusConfig) -> Limits:
         max_connections=config.max_connections,
         max_message_bytes=config.max_message_bytes,
         max_frames=8 + config.max_message_bytes // FRAME_BYTES,
+        messages_at_once=config.max_messages_per_s * MESSAGE_BURST_S,
         messages_per_s=config.max_messages_per_s,
         bytes_per_s=config.max_bytes_per_s,
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
@@ -62,6 +67,7 @@ def weights_limits(config: BusConfig) -> Limits:
         max_connections=config.max_connections,
         max_message_bytes=REQUEST_BYTES,
         max_frames=4,
+        messages_at_once=config.max_messages_per_s * MESSAGE_BURST_S,
         messages_per_s=config.max_messages_per_s,
         bytes_per_s=max(REQUEST_BYTES_PER_S, config.max_messages_per_s * 256),
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
@@ -74,9 +80,10 @@ def policy_limits(config: BusConfig) -> Limits:
     """A subscription is tiny, and all that a subscriber sends."""
     return Limits(
         max_connections=config.max_connections,
-        max_message_bytes=REQUEST_BYTES,
+        max_message_bytes=SUBSCRIPTION_BYTES,
         max_frames=1,
-        messages_per_s=SUBSCRIPTIONS_PER_S,
+        messages_at_once=MAX_SUBSCRIPTIONS,
+        messages_per_s=0.0,
         bytes_per_s=REQUEST_BYTES_PER_S / BURST_S,
         idle_bytes_per_s=HEARTBEAT_BYTES / config.heartbeat_s,
         answers_waiting=min(ANNOUNCEMENTS_WAITING, config.max_queued_messages),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common import codec
 from common.aio import within
+from common.bus.chunks import request_of
 from common.bus.config import BusConfig
 from common.bus.greeting import Greeting
 from common.bus.membership import Membership
@@ -175,13 +176,12 @@ class MemoryActorBus:
     async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
         """As `ActorBus.fetch_weights`; copies the learner's file."""
         learner = self._wire.learner
-        held = learner.weights.path(manifest.version) if learner and learner.weights else None
-        if held is None:
+        held = learner.weights.find(request_of(manifest)) if learner and learner.weights else None
+        if not isinstance(held, Path):
             raise WeightError(f"the learner does not hold version {manifest.version}")
         try:
             await asyncio.to_thread(shutil.copyfile, held, into)
         except OSError as error:
-            await asyncio.to_thread(into.unlink, missing_ok=True)
             raise WeightError(f"version {manifest.version} could not be copied to {into}: {error}") from None
         return into
 

@@ -1,11 +1,11 @@
 """Sockets as the configuration wants them: bounded in messages and bytes, and quick to notice a dead peer."""
 
 import asyncio
-import socket as net
 
 import zmq
 import zmq.asyncio
 
+from common.address import resolve
 from common.bus.config import BusConfig, require_keys
 from common.bus.keys import KeyRing
 from common.errors import ConfigurationError, PreflightError
@@ -53,9 +53,9 @@ async def bind(
         socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         # Without it ZeroMQ lets in whoever encrypts, as long as nobody is there to be asked.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    address = await _address(host)
+    address = host if host == "*" else await asyncio.to_thread(resolve, host, f"{name}: host")
     try:
-        socket.bind(f"tcp://{address}:{port}")
+        socket.bind(_endpoint(address, port))
     except zmq.ZMQError as error:
         raise PreflightError(
             f"{name} = {port}: cannot listen on {host}: {error.strerror}; name a free port, or 0 for any"
@@ -78,7 +78,7 @@ def connect(
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.own.public)
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys.own.secret)
         socket.setsockopt(zmq.CURVE_SERVERKEY, keys.peer(peer))
-    socket.connect(f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}")
+    socket.connect(_endpoint(host, port))
 
 
 def _require_keys(config: BusConfig, host: str, name: str) -> None:
@@ -88,13 +88,5 @@ def _require_keys(config: BusConfig, host: str, name: str) -> None:
         raise ConfigurationError(str(error)) from None
 
 
-async def _address(host: str) -> str:
-    """`host` as a numeric address, which is what can be bound; PreflightError when it has none."""
-    if host == "*":
-        return host
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=net.SOCK_STREAM)
-    except OSError as error:
-        raise PreflightError(f"host {host!r}: no such host: {error.strerror}") from None
-    address = str(found[0][4][0])
-    return f"[{address}]" if ":" in address else address
+def _endpoint(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"

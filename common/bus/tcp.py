@@ -65,11 +65,11 @@ class TcpLearnerBus:
 
     async def start(self) -> None:
         """As `LearnerBus.start`; all three ports or none."""
-        context = zmq.asyncio.Context()
-        self._stack.push_async_callback(asyncio.to_thread, context.term)
-        try:
+        async with AsyncExitStack() as stack:
+            context = zmq.asyncio.Context()
+            stack.push_async_callback(asyncio.to_thread, context.term)
             self._gate = gate = Gate(context, self.config)
-            self._stack.callback(gate.close)
+            stack.callback(gate.close)
             self._open_sockets(gate)
             ports = {
                 field: await gate.bind(socket, getattr(self.config, field), name=f"bus.{field}")
@@ -81,10 +81,8 @@ class TcpLearnerBus:
             }
             self.config = self.config.model_copy(update=ports)
             loops = background(gate.run(), self._greet_subscribers(), self._chunks.serve(self._weights))
-            await self._stack.enter_async_context(loops)
-        except BaseException:
-            await self._stack.aclose()
-            raise
+            await stack.enter_async_context(loops)
+            self._stack = stack.pop_all()
 
     def _open_sockets(self, gate: Gate) -> None:
         config = self.config

@@ -34,6 +34,7 @@ from common.messages import (
     WeightManifest,
     Welcome,
 )
+from common.weights.manifest import file_bytes
 
 log = logging.getLogger(__name__)
 
@@ -63,31 +64,33 @@ class TcpActorBus:
 
     async def start(self) -> Welcome:
         """As `ActorBus.start`."""
-        self._feed = feed = self._open_sockets()
-        self._stack.push_async_callback(self._close_sockets)
-        try:
+        async with AsyncExitStack() as stack:
+            context = zmq.asyncio.Context()
+            stack.push_async_callback(asyncio.to_thread, context.term)
+            self._ledger = self._open_ledger(context)
+            stack.callback(self._ledger.close)
+            handshakes = Handshakes(self._ledger, self._config, self._who)
+            stack.callback(handshakes.close)
+            self._feed = feed = PolicyFeed(context, self._config)
+            stack.callback(feed.close)
             connect(self._ledger, self._config, self._config.ledger_port)
-            await self._stack.enter_async_context(background(self._handshakes.watch()))
+            await stack.enter_async_context(background(handshakes.watch()))
             answer = await within(self._config.connect_s, self._greet(), self._who, PreflightError)
             if not isinstance(answer, Welcome):
                 reason = getattr(answer, "reason", answer)
                 raise ProtocolError(f"the learner refused {self._hello.actor!r}: {reason}")
             self._owes_goodbye = True
             feed.connect()
-            await self._stack.enter_async_context(background(feed.follow()))
-        except BaseException:
-            await self._stack.aclose()
-            raise
+            await stack.enter_async_context(background(feed.follow()))
+            self._stack = stack.pop_all()
         return answer
 
-    def _open_sockets(self) -> PolicyFeed:
-        self._context = zmq.asyncio.Context()
-        self._ledger = open_socket(self._context, zmq.DEALER, self._config)
-        self._ledger.setsockopt(zmq.ROUTING_ID, self._identity)
+    def _open_ledger(self, context: zmq.asyncio.Context) -> zmq.asyncio.Socket:
+        ledger = open_socket(context, zmq.DEALER, self._config)
+        ledger.setsockopt(zmq.ROUTING_ID, self._identity)
         # Queue nothing for a learner that is away: it could only refuse what it finds there.
-        self._ledger.setsockopt(zmq.IMMEDIATE, 1)
-        self._handshakes = Handshakes(self._ledger, self._config, self._who)
-        return PolicyFeed(self._context, self._config)
+        ledger.setsockopt(zmq.IMMEDIATE, 1)
+        return ledger
 
     async def _greet(self) -> FromLearner:
         """Say Hello until it is answered: what is said to nobody, or torn on the way, is lost."""
@@ -138,7 +141,8 @@ class TcpActorBus:
 
     async def fetch_weights(self, manifest: WeightManifest, into: Path) -> Path:
         """As `ActorBus.fetch_weights`."""
-        await ChunkFetch(request_of(manifest), self._config).run(into)
+        fetch = ChunkFetch(request_of(manifest), self._config, max_bytes=file_bytes(manifest))
+        await fetch.run(into)
         return into
 
     async def close(self) -> None:
@@ -150,10 +154,3 @@ class TcpActorBus:
             except zmq.Again:
                 log.info("left without a goodbye learner=away")
         await self._stack.aclose()
-
-    async def _close_sockets(self) -> None:
-        self._handshakes.close()
-        self._ledger.close()
-        if self._feed is not None:
-            self._feed.close()
-        await asyncio.to_thread(self._context.term)

@@ -134,8 +134,8 @@ def apply_delta(
 ) -> None:
     """Write the file of `target`, rebuilt from `base_file` and verified; the same bytes as the learner's.
 
-    Whole or not at all: WeightError, and no `into`, when the delta is torn or of another base or version, or
-    when the result fails a checksum.
+    WeightError when the delta is torn or of another base or version, or when the result fails a checksum;
+    what is in `into` then is the caller's to remove.
     """
     try:
         delta = _DeltaFile(delta_file.read_bytes())
@@ -150,13 +150,10 @@ def apply_delta(
         delta.check_end()
         del data
         verify(target, into)
-    except BaseException as error:
-        into.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise WeightError(f"version {target.version}: {into}: {error.strerror}") from None
-        if isinstance(error, _TornError):
-            raise WeightError(f"version {target.version}: the delta is torn: {error}") from None
-        raise
+    except OSError as error:
+        raise WeightError(f"version {target.version}: {into}: {error.strerror}") from None
+    except _TornError as error:
+        raise WeightError(f"version {target.version}: the delta is torn: {error}") from None
 
 
 def _first_bytes(target: WeightManifest) -> NDArray[np.uint8]:

@@ -9,10 +9,6 @@ from common.messages import ChunkRequest, NotYet
 class WeightSource(Protocol):
     """Complete, verified weight files by version, and deltas between them; `WeightStore` is one."""
 
-    def path(self, version: int) -> Path | None:
-        """The complete file of `version`; None when it is not held (any more)."""
-        ...
-
     def find(self, request: ChunkRequest) -> Path | NotYet | None:
         """The complete file that a request is about, a version's or a delta; answers at once.
 

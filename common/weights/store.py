@@ -103,11 +103,6 @@ class WeightStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def path(self, version: int) -> Path | None:
-        """The complete file of `version`; None when it is not held (any more)."""
-        held = self._held.get(version)
-        return None if held is None else Path(held.manifest.path)
-
     def find(self, request: ChunkRequest) -> Path | NotYet | None:
         """As `WeightSource.find`."""
         with self._change:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -95,6 +96,14 @@ def test_two_processes_never_share_an_outbox(tmp_path: Path, monkeypatch: pytest
     second.close()
 
 
+def test_an_outbox_that_cannot_be_tidied_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "1-0-0.draft").mkdir()  # cannot be unlinked, not even by root
+    disk = DiskOutbox(tmp_path, "test")
+    with pytest.raises(PreflightError, match=r"cannot open the outbox: Is a directory"):
+        disk.open()
+    disk.close()
+
+
 @pytest.mark.parametrize("name", ["", "../learner", "a/b", ".hidden", "x" * 201])
 def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="--name"):
@@ -136,3 +145,39 @@ async def test_what_the_disk_refuses_is_written_once_it_takes_it(
             while not box.has_room:  # noqa: ASYNC110 - nobody announces it
                 await asyncio.sleep(0.01)
     assert sorted(name for name in os.listdir(folder)) == ["0-0-0", "2-0-0"]
+
+
+class SlowDisk(DiskOutbox):
+    """Writes when it is let, and notes how many writes there are at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "test")
+        self.is_writing, self.may_go_on = threading.Event(), threading.Event()
+        self.num_writing = self.most_writing = 0
+
+    def write(self, identity: Member, content: bytes) -> None:
+        self.num_writing += 1
+        self.most_writing = max(self.most_writing, self.num_writing)
+        self.is_writing.set()
+        assert self.may_go_on.wait(20)
+        super().write(identity, content)
+        self.num_writing -= 1
+
+
+async def test_an_outbox_that_is_closed_while_it_writes_never_writes_a_file_twice_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = SlowDisk(tmp_path)
+    box = Outbox(disk, max_number=10, max_bytes=1 << 30, on_room=lambda: None)
+    await box.open()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        serving = group.create_task(box.serve())
+        keeping = group.create_task(box.keep(making.trajectory(0)))
+        await asyncio.to_thread(disk.is_writing.wait)
+        serving.cancel()
+        keeping.cancel()
+        group.create_task(asyncio.to_thread(disk.may_go_on.set))
+    await box.close()
+    assert disk.most_writing == 1
+    assert not caplog.records
+    assert read(tmp_path) == ([identity(0)], 0)

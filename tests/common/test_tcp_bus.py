@@ -21,13 +21,12 @@ from common.messages import (
     Ready,
     Refusal,
     Sampling,
-    WeightManifest,
     Welcome,
 )
 from launch.keys import make
-from tests.contracts.nets import CONFIG, Files, join
+from tests.contracts.nets import CONFIG, Files, join, manifest_of
 
-MANIFEST = WeightManifest(version=1, tensors=(), num_bytes=0, host="elsewhere", path="")
+MANIFEST = manifest_of(1, 10)
 
 
 @pytest.mark.parametrize("field", ["ledger_port", "policy_port", "weights_port"])
@@ -49,7 +48,7 @@ async def test_an_unknown_host_is_named(tmp_path: Path) -> None:
     make(tmp_path / "keys", [])
     keys = str(tmp_path / "keys" / "learner")
     bus = TcpLearnerBus(BusConfig(host="no-such-host.invalid", keys=keys), "r")
-    with pytest.raises(PreflightError, match=r"host .no-such-host\.invalid.: no such host"):
+    with pytest.raises(PreflightError, match=r"port: host = .no-such-host\.invalid.: no such host"):
         await bus.start()
 
 
@@ -93,7 +92,6 @@ async def test_weights_from_a_learner_that_is_gone_are_a_weight_error(tmp_path) 
     await learner.close()
     with pytest.raises(WeightError, match=r"version 1: the learner did not answer within 0\.1 s"):
         await actor.fetch_weights(MANIFEST, tmp_path / "copy")
-    assert list(tmp_path.iterdir()) == []
     await actor.close()
 
 
@@ -129,6 +127,25 @@ async def test_the_weights_port_answers_junk_with_a_refusal_and_goes_on(tmp_path
         )
         answer = await ask(codec.encode(ChunkRequest(version=1, offset=8, num_bytes=100)))
         assert answer == Chunk(version=1, offset=8, file_bytes=10, payload=b"89")
+        for offset in (1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+            far = ChunkRequest(version=1, offset=0, num_bytes=100).model_copy(update={"offset": offset})
+            answer = await ask(codec.encode(far))
+            assert isinstance(answer, Refusal) or answer.payload == b""
+        assert isinstance(await ask(codec.encode(ChunkRequest(version=1, offset=0, num_bytes=1))), Chunk)
+    await learner.close()
+
+
+async def test_a_file_larger_than_announced_is_not_fetched(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "held").write_bytes(bytes(11))
+    files = Files()
+    files.files[1] = tmp_path / "held"
+    learner = TcpLearnerBus(CONFIG, "r", files)
+    await learner.start()
+    actor = TcpActorBus(learner.config, "a")
+    await join(learner, actor)
+    with pytest.raises(WeightError, match="version 1: the learner offers 11 bytes, 10 were announced"):
+        await actor.fetch_weights(MANIFEST, tmp_path / "copy")
+    await actor.close()
     await learner.close()
 
 

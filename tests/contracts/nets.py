@@ -14,13 +14,17 @@ from common.bus.config import BusConfig
 from common.bus.memory import MemoryActorBus, MemoryLearnerBus, MemoryWire
 from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
-from common.messages import (
-    ChunkRequest,
-    Hello,
-    Welcome,
-)
+from common.messages import ChunkRequest, Hello, TensorEntry, WeightManifest, Welcome
 
 CONFIG = BusConfig(connect_s=5.0, max_message_bytes=1 << 20)
+
+
+def manifest_of(version: int, num_bytes: int) -> WeightManifest:
+    """Of a file elsewhere of that size, of which nothing else is known."""
+    tensor = TensorEntry(
+        name="w", shape=(num_bytes,), dtype="float32", offset=0, num_bytes=num_bytes, checksum=0
+    )
+    return WeightManifest(version=version, tensors=(tensor,), num_bytes=num_bytes, host="elsewhere", path="")
 
 
 class Files:
@@ -28,9 +32,6 @@ class Files:
 
     def __init__(self) -> None:
         self.files: dict[int, Path] = {}
-
-    def path(self, version: int) -> Path | None:
-        return self.files.get(version)
 
     def find(self, request: ChunkRequest) -> Path | None:
         return self.files.get(request.version) if request.base is None else None

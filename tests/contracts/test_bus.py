@@ -22,12 +22,11 @@ from common.messages import (
     Sampling,
     Stop,
     Submit,
-    WeightManifest,
     Welcome,
 )
 from common.trajectory import Member, TaskReference, Trajectory
 from tests.common.records import make_trajectory
-from tests.contracts.nets import CONFIG, NETS, join, joined
+from tests.contracts.nets import CONFIG, NETS, join, joined, manifest_of
 
 HEARTBEAT = Heartbeat(policy_version=0, num_sessions=1)
 
@@ -54,10 +53,6 @@ def grant(group: int) -> Grant:
 
 def announcement(version: int) -> PolicyAnnouncement:
     return PolicyAnnouncement(version=version, horizon=5, sampling=Sampling())
-
-
-def manifest(version: int, file: Path) -> WeightManifest:
-    return WeightManifest(version=version, tensors=(), num_bytes=0, host="elsewhere", path=str(file))
 
 
 async def test_a_trajectory_arrives_as_it_was_sent_and_the_answer_returns(net: Any) -> None:
@@ -277,7 +272,7 @@ async def test_fetched_weights_are_the_learners_bytes(make_net: Any, tmp_path: P
     file.write_bytes(bytes(i % 251 for i in range(num_bytes)))
     net.weights.files[3] = file
     async with joined(net, "a") as (_, actor), asyncio.timeout(10):
-        fetched = await actor.fetch_weights(manifest(3, file), tmp_path / "copy")
+        fetched = await actor.fetch_weights(manifest_of(3, num_bytes), tmp_path / "copy")
         assert fetched == tmp_path / "copy"
         assert fetched.read_bytes() == file.read_bytes()
 
@@ -285,8 +280,7 @@ async def test_fetched_weights_are_the_learners_bytes(make_net: Any, tmp_path: P
 async def test_a_version_that_the_learner_does_not_hold_is_refused(net: Any, tmp_path: Path) -> None:
     async with joined(net, "a") as (_, actor), asyncio.timeout(10):
         with pytest.raises(WeightError, match="does not hold version 4"):
-            await actor.fetch_weights(manifest(4, tmp_path / "none"), tmp_path / "copy")
-        assert not (tmp_path / "copy").exists()
+            await actor.fetch_weights(manifest_of(4, 10), tmp_path / "copy")
 
 
 def assert_same(left: Trajectory, right: Trajectory) -> None:

@@ -9,7 +9,7 @@ import pytest
 from common.errors import WeightError
 from common.messages import WeightManifest
 from common.weights.relayed import Relayed
-from common.weights.store import WeightStore, store_directory
+from common.weights.store import WeightStore, file_name, store_directory
 from tests.contracts.weights import arrays
 
 
@@ -32,7 +32,7 @@ async def test_it_waits_for_what_the_relay_brings(learner: WeightStore, relay: W
         await asyncio.sleep(0)
         relay.write(3, arrays(4))  # another life of the learner made these
         relay.write(3, arrays(3))
-    assert finding.result() == relay.path(3)
+    assert finding.result() == relay.directory / file_name(3)
 
 
 async def test_a_relay_that_has_gone_on_to_a_newer_version_is_not_waited_for(

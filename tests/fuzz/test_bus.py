@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.bus.config import BusConfig
+from common.bus.limits import MAX_SUBSCRIPTIONS
 from common.bus.sockets import connect
 from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
@@ -180,6 +181,18 @@ def test_a_flood_is_cut_off(tmp_path: Path, port: str, flood: bytes) -> None:
         assert sent < 1 << 30
         is_refused(place, refused)
         assert resident_mb() - before < 4 * MAX_GROWTH_MB
+
+
+def test_a_peer_that_goes_on_subscribing_is_cut_off_however_slow_it_is(tmp_path: Path) -> None:
+    with town(CONFIG, tmp_path) as place:
+        refused = place.refused
+        with connected(place.config.policy_port, b"SUB") as attacker:
+            for number in range(MAX_SUBSCRIPTIONS):
+                attacker.sendall(frame(b"\x01topic-%d" % number))
+                place.check()
+            assert place.refused == refused
+            attacker.sendall(frame(b"\x01one-more"))
+            is_refused(place, refused)
 
 
 async def test_a_peer_that_breaks_off_with_much_unread_does_not_end_the_learner() -> None:

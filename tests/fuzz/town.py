@@ -13,8 +13,8 @@ from common.aio import background
 from common.bus.config import BusConfig
 from common.bus.tcp import TcpLearnerBus
 from common.bus.tcp_actor import TcpActorBus
-from common.messages import PolicyAnnouncement, Ready, Sampling, WeightManifest
-from tests.contracts.nets import Files
+from common.messages import PolicyAnnouncement, Ready, Sampling
+from tests.contracts.nets import Files, manifest_of
 
 ResultT = TypeVar("ResultT")
 
@@ -90,8 +90,7 @@ class Town:
             )
             while (await self.actor.next_policy()).version != self._credits:
                 pass
-            manifest = WeightManifest(version=1, tensors=(), num_bytes=0, host="", path="")
-            await self.actor.fetch_weights(manifest, self._copy)
+            await self.actor.fetch_weights(manifest_of(1, NUM_BYTES), self._copy)
         assert self._copy.stat().st_size == NUM_BYTES
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from common.errors import ConfigurationError, PreflightError, WeightError
 from common.messages import ChunkRequest, NotYet
 from common.weights.manifest import file_bytes
 from common.weights.store import WeightStore
-from tests.actors.relay.tree import BUS, holds, publishing, relaying, role, until
+from tests.actors.relay.tree import BUS, file_of, holds, publishing, relaying, role, until
 
 
 async def test_a_tree_of_three_gets_each_version_once_from_its_parent_by_deltas(tmp_path: Path) -> None:
@@ -77,9 +77,6 @@ class TornDeltas:
         self._store = store
         self._torn: dict[Path, Path] = {}
 
-    def path(self, version: int) -> Path | None:
-        return self._store.path(version)
-
     def find(self, request: ChunkRequest) -> Path | NotYet | None:
         found = self._store.find(request)
         if request.base is None or not isinstance(found, Path):
@@ -109,7 +106,6 @@ async def test_what_fails_its_checksum_is_never_held_and_never_served(tmp_path: 
         flip_last_bit(Path(manifest.path))
         await learner.announce(manifest)
         await until(lambda: relay.relay.status.failed > 0)
-        assert relay.relay.path(1) is None
         peer = Peer("a", "127.0.0.1", relay.port, patience_s=0.2)
         with pytest.raises(WeightError, match="the relay a made no progress"):
             await ChunkFetch(request_of(manifest), learner.bus.config, peer).run(tmp_path / "copy")
@@ -117,32 +113,37 @@ async def test_what_fails_its_checksum_is_never_held_and_never_served(tmp_path: 
 
 
 class Silent:
-    """A source that has everything on its way, for ever."""
+    """A source that has version 1 on its way, for ever."""
+
+    asked = False
 
     def __init__(self, store: WeightStore) -> None:
         self._store = store
-        self.silent_about: set[int] = {1}
-
-    def path(self, version: int) -> Path | None:
-        return None
 
     def find(self, request: ChunkRequest) -> Path | NotYet | None:
-        if request.version in self.silent_about:
+        if request.version == 1:
+            self.asked = True
             return NotYet(version=request.version)
         return self._store.find(request)
 
 
 async def test_a_version_that_is_overtaken_is_given_up(tmp_path: Path) -> None:
+    sources: list[Silent] = []
+
+    def served(store: WeightStore) -> Silent:
+        sources.append(Silent(store))
+        return sources[-1]
+
     async with (
-        publishing(tmp_path, served=Silent) as learner,
+        publishing(tmp_path, served=served) as learner,
         relaying(tmp_path, learner.bus.config, "a") as relay,
     ):
         await learner.publish(1)
-        await until(lambda: relay.relay.is_bringing(1))
+        await until(lambda: sources[0].asked)
         newest = await learner.publish(2)
         await until(lambda: holds(tmp_path, "a", newest))
         assert relay.relay.status.overtaken == 1
-        assert relay.relay.path(1) is None
+        assert not file_of(tmp_path, "a", 1).exists()
 
 
 async def test_when_the_parent_is_silent_the_learner_is_asked_and_the_parent_again_later(
