@@ -13,7 +13,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from actors.config import EngineConfig
 from actors.engine.adapter_probe import difference
 from actors.engine.model_folder import ModelFolder
-from actors.engine.vllm_weights import Served
+from actors.engine.vllm_weights import Served, blamed
 from common.errors import EngineDead, WeightError
 from common.messages import AdapterProbe, WeightManifest
 from common.weights.adapter import WEIGHTS_FILE, write_peft_config
@@ -93,20 +93,15 @@ class VllmAdapters:
                 )
             await asyncio.to_thread(self._folder.check, manifest, path)
             served = await asyncio.to_thread(self._keep, manifest, path)
-            try:
-                async with asyncio.timeout(self._config.update_s):
-                    await self._llm.add_lora(served.adapter)
-                    reason = await self._compare(manifest, served)
-            except BaseException as error:
-                await self._remove(served)
-                if isinstance(error, Exception):  # vLLM reports what failed in its worker as a bare Exception
-                    raise WeightError(
-                        f"weights of version {manifest.version}: not applied: {_line(error)}"
-                    ) from error
-                raise
-            if reason:
-                await self._remove(served)
-                raise WeightError(f"weights of version {manifest.version}: {reason}")
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self._remove, served)
+                with blamed(WeightError, f"weights of version {manifest.version}: not applied"):
+                    async with asyncio.timeout(self._config.update_s):
+                        await self._llm.add_lora(served.adapter)
+                        reason = await self._compare(manifest, served)
+                if reason:
+                    raise WeightError(f"weights of version {manifest.version}: {reason}")
+                undo.pop_all()
             self._older.append(self._newest)
             self._newest = _Adapter(served)
             await self._sweep()
@@ -165,14 +160,7 @@ class VllmAdapters:
         """Take an adapter out of the engine; the base model stays."""
         if served.adapter is None:
             return
-        try:
+        with blamed(EngineDead, "the vLLM engine does not let go of an adapter"):
             async with asyncio.timeout(self._config.update_s):
                 await self._llm.remove_lora(served.adapter.lora_int_id)
-        except Exception as error:
-            raise EngineDead(f"the vLLM engine does not let go of an adapter: {_line(error)}") from error
         shutil.rmtree(served.adapter.lora_path, ignore_errors=True)
-
-
-def _line(error: Exception) -> str:
-    """An exception as one line."""
-    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -17,7 +17,7 @@ from actors.engine.engine import EngineLoad, Generation
 from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
 from actors.engine.vllm_adapters import VllmAdapters
-from actors.engine.vllm_weights import Served, VllmWeights
+from actors.engine.vllm_weights import Served, VllmWeights, line
 from common.aio import within
 from common.arrays import Int32
 from common.errors import ConfigurationError, EngineDead, EngineFault, WeightError
@@ -74,9 +74,9 @@ class VllmEngine:
                 arguments = AsyncEngineArgs(**vllm_options.arguments(self._folder, self._config, self._lora))
                 self._llm = AsyncLLM.from_engine_args(arguments)
             except ValueError as error:
-                raise ConfigurationError(f"engine settings refused by vLLM: {_line(error)}") from error
+                raise ConfigurationError(f"engine settings refused by vLLM: {line(error)}") from error
             except (RuntimeError, TimeoutError, OSError) as error:
-                raise EngineFault(f"vLLM did not start: {_line(error)}") from error
+                raise EngineFault(f"vLLM did not start: {line(error)}") from error
 
     async def generate(
         self, prompt_tokens: Int32, *, max_tokens: int, sampling: Sampling, seed: int | None = None
@@ -131,7 +131,7 @@ class VllmEngine:
             raise EngineDead("the vLLM engine process died") from error
         except (VLLMClientError, EngineGenerateError, ValueError) as error:
             raise EngineFault(
-                f"vLLM refused a prompt of {len(prompt_tokens)} tokens: {_line(error)}"
+                f"vLLM refused a prompt of {len(prompt_tokens)} tokens: {line(error)}"
             ) from error
         return final.outputs[0]
 
@@ -192,8 +192,3 @@ def _generation(output: Any, version: int | None, duration_s: float) -> Generati
         is_stopped=output.finish_reason == "stop",
         duration_s=duration_s,
     )
-
-
-def _line(error: Exception) -> str:
-    """An exception as one line."""
-    return " ".join(str(error).split())[:500] or type(error).__name__

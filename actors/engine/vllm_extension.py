@@ -5,6 +5,7 @@ scheduler is paused. This process must be able to import this module and nothing
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -30,11 +31,10 @@ class WeightExtension:
 
     def apply_weights(self, load: int) -> None:
         """Put the weights held as `load` into the model, all of them."""
-        try:
+        with ExitStack() as failed:
+            failed.callback(self._end_interrupted_reload)
             self.model_runner.reload_weights(weights_iterator=_tensors(self._held()[load]))
-        except BaseException:
-            self._end_interrupted_reload()
-            raise
+            failed.pop_all()
         # A CPU computes from a packed copy of each matrix. Reloading packs every layer that it loads into,
         # but a tied head is loaded through its embedding and would silently keep the old copy.
         for module in self.model_runner.get_model().modules():

@@ -10,7 +10,7 @@ update runs after whatever that update had begun.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from actors.config import EngineConfig
 from actors.engine.meter import LoadMeter
 from actors.engine.model_folder import ModelFolder
-from common.errors import EngineDead, WeightError
+from common.errors import EngineDead, PronghornError, WeightError
 from common.messages import WeightManifest
 
 
@@ -32,6 +32,20 @@ class Served:
     """vLLM's LoRARequest; None: the model's own weights."""
     version: int | None = None
     """Of every token; None: the engine knows it token by token."""
+
+
+def line(error: Exception) -> str:
+    """An exception as one line."""
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+@contextmanager
+def blamed(kind: type[PronghornError], what: str) -> Iterator[None]:
+    """Whatever fails in the body is a `kind`: what failed in its process vLLM tells as a bare Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise kind(f"{what}: {line(error)}") from error
 
 
 class VllmWeights:
@@ -88,44 +102,40 @@ class VllmWeights:
     async def _exchange(self, version: int, path: Path) -> None:
         self._num_loads += 1
         load = self._num_loads
-        try:
-            async with asyncio.timeout(self._config.update_s):
-                clears = self._config.clears_cache_on_update
-                await self._llm.pause_generation(mode="keep", clear_cache=clears)
-                await self._call("hold_weights", load, [str(path)], self._served)
-                await self._call("apply_weights", load)
-                await self._llm.update_weight_version(str(version))
-        except BaseException as error:
-            await self._restore()
-            if isinstance(error, Exception):  # vLLM reports what failed in its worker as a bare Exception
-                raise WeightError(f"weights of version {version}: not applied: {_line(error)}") from error
-            raise
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._restore)
+            with blamed(WeightError, f"weights of version {version}: not applied"):
+                async with asyncio.timeout(self._config.update_s):
+                    clears = self._config.clears_cache_on_update
+                    await self._llm.pause_generation(mode="keep", clear_cache=clears)
+                    await self._call("hold_weights", load, [str(path)], self._served)
+                    await self._call("apply_weights", load)
+                    await self._llm.update_weight_version(str(version))
+            undo.pop_all()
         self._served = load
         self.policy_version = version
 
     async def _restore(self) -> None:
         """Apply and label again what was served; when even that fails, `fault` says so for good."""
+        failed = f"the weights of version {self.policy_version} could not be restored"
         try:
-            async with asyncio.timeout(self._config.update_s):
-                await self._call("apply_weights", self._served)
-                await self._llm.update_weight_version(str(self.policy_version))
-        except BaseException:
-            self.fault = f"the weights of version {self.policy_version} could not be restored"
+            with blamed(EngineDead, failed):
+                async with asyncio.timeout(self._config.update_s):
+                    await self._call("apply_weights", self._served)
+                    await self._llm.update_weight_version(str(self.policy_version))
+        except (EngineDead, asyncio.CancelledError):
+            self.fault = failed
             raise
 
     async def _resume(self) -> None:
         """Let generation go on; when cancelled, the message is on its way before the answer is awaited."""
         try:
-            async with asyncio.timeout(self._config.update_s):
-                await self._llm.resume_generation()
-        except Exception as error:
-            self.fault = f"the vLLM engine did not resume: {_line(error)}"
-            raise EngineDead(self.fault) from error
+            with blamed(EngineDead, "the vLLM engine did not resume"):
+                async with asyncio.timeout(self._config.update_s):
+                    await self._llm.resume_generation()
+        except EngineDead as error:
+            self.fault = str(error)
+            raise
 
     async def _call(self, method: str, *args: Any) -> None:
         await self._llm.collective_rpc(method, args=args)
-
-
-def _line(error: Exception) -> str:
-    """An exception as one line."""
-    return " ".join(str(error).split())[:500] or type(error).__name__
