@@ -1,18 +1,20 @@
 """How often the 95 % intervals of avg@k hold the truth, on simulated tasks.
 
-    python -m benchmarks.intervals
-
-Tasks have success rates of their own: all alike, Beta(2, 2), or 0 and 1 only. `over plays` is Wilson's
-interval over all plays as if they were independent, `bootstrap` the percentiles of 1,000 draws of tasks.
+Tasks have success rates of their own: all alike, Beta(2, 2), or 0 and 1 only. `clustered` is the interval
+that evaluations print, `over_plays` Wilson's over all plays as if they were independent, `bootstrap` the
+percentiles of 1,000 draws of tasks. A figure's name ends with how many tasks there are and how often each is
+played.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.report import Report, parse
 from common.statistics import clustered_interval, wilson_interval
 
 REPEATS = 2000
 DRAWS = 1000
+INTERVALS = ("clustered", "over_plays", "bootstrap")
 RATES = ("alike 0.1", "alike 0.5", "Beta(2, 2)", "0 or 1", "Beta(0.2, 1.8)")
 
 
@@ -28,8 +30,8 @@ def rates(kind: str, tasks: int, rng: np.random.Generator) -> tuple[NDArray[np.f
     return rng.beta(a, b, shape), a / (a + b)
 
 
-def coverage(kind: str, tasks: int, plays: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Share of the repeats in which the truth lies within: clustered, over plays, bootstrap."""
+def coverage(kind: str, tasks: int, plays: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Share of the repeats in which the truth lies within, by `INTERVALS`."""
     chosen, truth = rates(kind, tasks, rng)
     shares = rng.binomial(plays, chosen) / plays
     held = np.zeros(3)
@@ -42,18 +44,19 @@ def coverage(kind: str, tasks: int, plays: int, rng: np.random.Generator) -> tup
             (low, high),
         )
         held += [low <= truth <= high for low, high in intervals]
-    clustered, naive, bootstrap = held / REPEATS
-    return float(clustered), float(naive), float(bootstrap)
+    return held / REPEATS
 
 
 def main() -> None:
-    """Print the table."""
+    """Simulate and report."""
+    arguments = parse(__doc__)
+    report = Report("intervals")
     rng = np.random.default_rng(0)
-    print(f"{'rates':<16}{'tasks':>6}{'plays':>6}{'clustered':>11}{'over plays':>12}{'bootstrap':>11}")
     for kind in RATES:
         for tasks, plays in ((20, 8), (100, 1), (100, 8)):
-            found = coverage(kind, tasks, plays, rng)
-            print(f"{kind:<16}{tasks:>6}{plays:>6}{found[0]:>11.3f}{found[1]:>12.3f}{found[2]:>11.3f}")
+            for name, share in zip(INTERVALS, coverage(kind, tasks, plays, rng), strict=True):
+                report.add(f"{kind}: {name}, {tasks} x {plays}", share, "")
+    report.finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from launch.plan.arguments import SWEPT
 from launch.plan.costs import Origin
-from launch.plan.record import WAITS
 from launch.plan.settings import Result, recommended
 from launch.plan.simulation import Plan
 
@@ -32,9 +31,9 @@ LABELS = {
 }
 
 
-def print_plan(plan: Plan, found: Sequence[Result], *, steps: int, console: Console | None = None) -> None:
+def print_plan(plan: Plan, found: Sequence[Result], *, steps: int) -> None:
     """The figures that it rests on, a row per setting, and the smallest setting that is nearly the best."""
-    shown = console or Console()
+    shown = Console()
     shown.width = max(shown.width, WIDTH)
     shown.print(_rests_on(plan))
     shown.print(_speeds(plan, found))
@@ -174,5 +173,4 @@ def _waits(found: Sequence[Result]) -> Table:
 
 
 def _wait(result: Result, name: str) -> float:
-    assert name in WAITS
     return fmean(outcome.waits[name] for outcome in result.outcomes)

@@ -1,11 +1,24 @@
 """Figures and their goals."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.all import FOLDER, names
 from benchmarks.report import Report
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_benchmark_leaves_its_figures_where_json_says(name: str) -> None:
+    source = (FOLDER / f"{name}.py").read_text()
+    assert re.search(r"\bparse\(\s*__doc__", source)
+    assert "arguments.json" in source
+
+
+def test_what_is_a_target_of_its_own_is_no_benchmark() -> None:
+    assert not {"chaos", "multinode", "all", "report"} & set(names())
 
 
 def test_figures_are_written_with_goal_and_verdict(
