@@ -71,11 +71,18 @@ class PlayedGroup:
 class Workload:
     """Groups to draw from, with replacement; `heldout` are episodes of evaluations."""
 
-    def __init__(self, groups: Sequence[PlayedGroup], heldout: Sequence[Episode] = ()) -> None:
+    def __init__(
+        self,
+        groups: Sequence[PlayedGroup],
+        heldout: Sequence[Episode] = (),
+        environment_s: float | None = None,
+    ) -> None:
         if not groups:
             raise ValueError("a workload needs at least one group")
         self.groups = tuple(groups)
         self.heldout = tuple(heldout) or tuple(e for group in groups for e in group.episodes)
+        self.environment_s = _mean_step_s(groups) if environment_s is None else environment_s
+        """Mean of the environment's steps."""
         self._at_horizon = lru_cache(maxsize=None)(self._groups_at)
 
     @property
@@ -83,32 +90,20 @@ class Workload:
         """Those at which groups were recorded, rising."""
         return tuple(sorted({group.horizon for group in self.groups}))
 
-    @property
-    def environment_s(self) -> float:
-        """Mean of the environment's steps."""
-        times = [t.environment_s for g in self.groups for e in g.episodes for t in e.turns]
-        return float(np.mean([t for t in times if t >= NOTICEABLE_S] or times or [0.0]))
-
     def scaled(self, environment_s: float) -> "Workload":
         """The same with another mean of the environment's steps; ConfigurationError when it was zero."""
-        mean = self.environment_s
-        if not mean:
+        if not self.environment_s:
             raise ConfigurationError(
-                f"plan.environment_s = {environment_s:g}: the recorded environment took no time, nothing to "
-                "scale"
+                f"plan.environment_s = {environment_s:g}: the environment takes no time, nothing to scale"
             )
-        factor = environment_s / mean
-        least = NOTICEABLE_S if mean >= NOTICEABLE_S else 0.0
+        factor = environment_s / self.environment_s
 
         def slow(episode: Episode) -> Episode:
-            turns = tuple(
-                replace(t, environment_s=t.environment_s * factor) if t.environment_s >= least else t
-                for t in episode.turns
-            )
+            turns = tuple(replace(t, environment_s=t.environment_s * factor) for t in episode.turns)
             return replace(episode, turns=turns)
 
         groups = [replace(g, episodes=tuple(map(slow, g.episodes))) for g in self.groups]
-        return Workload(groups, [slow(episode) for episode in self.heldout])
+        return Workload(groups, [slow(episode) for episode in self.heldout], environment_s)
 
     def draw(self, random: Random, horizon: int, size: int) -> PlayedGroup:
         """A group of `size` at `horizon`: a recorded one, its members drawn anew where `size` differs.
@@ -125,6 +120,11 @@ class Workload:
         source = longer[0] if longer else self.horizons[-1]
         found = [group for group in self.groups if group.horizon == source]
         return tuple(replace(g, episodes=tuple(e.cut(horizon) for e in g.episodes)) for g in found)
+
+
+def _mean_step_s(groups: Sequence[PlayedGroup]) -> float:
+    times = [turn.environment_s for group in groups for e in group.episodes for turn in e.turns]
+    return float(np.mean([t for t in times if t >= NOTICEABLE_S] or times or [0.0]))
 
 
 def synthetic(stated: PlanSection, *, horizon: int, size: int, seed: int = 0) -> Workload:

@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, pstdev
 from typing import Any
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, PronghornError
 from launch.plan.config import PlannedConfig
 from launch.plan.record import Outcome
 from launch.plan.simulation import Plan, simulate
@@ -96,10 +96,15 @@ def results(plan: Plan, settings: Sequence[Setting], *, steps: int) -> list[Resu
     """Every setting, simulated with `plan.seeds` seeds."""
     seeds = range(plan.config.run.seed, plan.config.run.seed + plan.config.plan.seeds)
     plans = [applied(plan, setting) for setting in settings]  # what cannot be planned is refused at once
-    return [
-        Result(setting, tuple(simulate(changed, steps=steps, seed=seed) for seed in seeds))
-        for setting, changed in zip(settings, plans, strict=True)
-    ]
+    found = []
+    for setting, changed in zip(settings, plans, strict=True):
+        try:
+            outcomes = tuple(simulate(changed, steps=steps, seed=seed) for seed in seeds)
+        except PronghornError as error:
+            named = ", ".join(f"{name} {value:g}" for name, value in asdict(setting).items())
+            raise type(error)(f"{named}: {error}") from error
+        found.append(Result(setting, outcomes))
+    return found
 
 
 def recommended(found: Sequence[Result], within: float) -> Result:

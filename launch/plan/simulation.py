@@ -121,7 +121,7 @@ class Simulation:
     def _stuck(self) -> PronghornError:
         return PronghornError(
             f"the simulation found no batch after step {self.dispatcher.version}: groups dropped "
-            f"{self.record.dropped}, {self.dispatcher.num_training} outstanding, "
+            f"{dict(self.record.dropped)}, {self.dispatcher.num_training} outstanding, "
             f"{self.dispatcher.book.num_out} episodes in play"
         )
 

@@ -73,6 +73,22 @@ REFUSALS = {
         ["{run}", "--bandwidth", "9", "--plan.weight_mb=0"],
         "give --plan.weight_mb",
     ),
+    "an environment that takes no time": (
+        ["{run}", "--plan.environment_s=0", "--latency", "1"],
+        "the environment takes no time, nothing to scale",
+    ),
+    "a setting under which no step comes": (
+        [
+            "{run}",
+            "--actors",
+            "1",
+            "--bandwidth",
+            "1000,1e-9",
+            "--learner.staleness.mode=drop",
+            "--plan.seeds=1",
+        ],
+        "bandwidth_mb_s 1e-09, environment_s",
+    ),
     "no time at all": (
         [
             "configs/debug.toml",
