@@ -84,6 +84,8 @@ class Member(Record):
     """Which play this is: member `member` of group `group` of run `run`, played for the `attempt`-th time."""
 
     run: str
+    ledger: str = Field(default="", max_length=64)
+    """The random name of the ledger that counts the groups: where it was deleted, the next counts anew."""
     group: int = Field(ge=0, lt=MAX_COUNT)
     member: int = Field(ge=0, lt=MAX_COUNT)
     attempt: int = Field(default=0, ge=0, lt=MAX_COUNT)

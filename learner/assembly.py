@@ -109,6 +109,7 @@ async def _assemble(
     version = await _restore(checkpoints, trainer)
     await trainer.run(lambda ranks: record(folder.path, version, found(config.learner, ranks.device)))
     ledger = Ledger(folder.ledger, config.run.name)
+    ledger.refuse_shorter_than(version)
     again = ledger.rewind(version)
     if version < config.learner.steps:
         # A finished run that was given more steps: its end is now a step like others.
@@ -117,7 +118,7 @@ async def _assemble(
     dispatcher = make_dispatcher(
         config.learner,
         ledger,
-        LeaseBook(config.run.name, time.monotonic),
+        LeaseBook(config.run.name, time.monotonic, ledger=ledger.name),
         task_source(tasks, config, ledger),
         config.sampling,
         horizon=horizon_at(config.horizon, version + 1, evidence(ledger)),

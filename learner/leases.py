@@ -30,8 +30,9 @@ class _Peer:
 class LeaseBook:
     """Grants each pending member to one actor at a time; a group stays with one while it has credit."""
 
-    def __init__(self, run: str, clock: Callable[[], float]) -> None:
+    def __init__(self, run: str, clock: Callable[[], float], *, ledger: str = "") -> None:
         self._run = run
+        self._ledger = ledger
         self._clock = clock
         self._peers: dict[str, _Peer] = {}
         self._pending: deque[Lease] = deque()
@@ -111,7 +112,11 @@ class LeaseBook:
         leases = [
             Lease(
                 identity=Member(
-                    run=self._run, group=group.id, member=m, attempt=group.attempts.get(m, -1) + 1
+                    run=self._run,
+                    ledger=self._ledger,
+                    group=group.id,
+                    member=m,
+                    attempt=group.attempts.get(m, -1) + 1,
                 ),
                 task=group.task,
                 horizon=group.horizon,

@@ -11,6 +11,7 @@ One connection, one thread: the learner's event loop hands blocking calls to a s
 """
 
 import json
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -36,10 +37,14 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerError(f"{path}: cannot open the ledger: {error}") from error
         if owner is None:
-            self._set_meta("run", run)
-            self._set_meta("format", FORMAT)
+            with self._transaction():
+                self._set_meta("run", run)
+                self._set_meta("format", FORMAT)
+                self._set_meta("ledger", secrets.token_hex(8))
         elif owner != run:
             raise LedgerError(f"{path}: belongs to run {owner!r}, not to {run!r}")
+        self.name = self.meta("ledger") or ""
+        """In every lease that it grants; empty for ledgers of older releases."""
 
     def close(self) -> None:
         """Close the file; afterwards nothing may be called."""
@@ -114,11 +119,12 @@ class Ledger:
     ) -> list[Arrival]:
         """Store each trajectory under its (group, member) unless one is there; durable when this returns.
 
-        With `only_granted` what belongs to another run or was never granted is unknown. What is not stored is
+        With `only_granted` what another ledger granted, or none, is unknown. What is not stored is
         counted by its verdict.
         """
         with self._transaction():
-            return ledger_arrivals.commit(self._db, trajectories, version, self._run if only_granted else "")
+            granted_by = (self._run, self.name) if only_granted else None
+            return ledger_arrivals.commit(self._db, trajectories, version, granted_by)
 
     def num_arrivals(self, verdict: Verdict) -> int:
         """How many trajectories of the run have arrived with this verdict, which is not `stored`."""
@@ -223,6 +229,15 @@ class Ledger:
         """Keep the metrics of a step beside its consumption."""
         with self._transaction():
             self._db.execute("UPDATE steps SET values_json = ? WHERE step = ?", (json.dumps(values), step))
+
+    def refuse_shorter_than(self, step: int) -> None:
+        """LedgerError when the ledger has not come as far as the checkpoint of `step`: not of one run."""
+        last = self._one("SELECT COALESCE(MAX(step), 0) FROM steps", ())
+        if last < step:
+            raise LedgerError(
+                f"the newest checkpoint is of step {step} and the ledger ends at step {last}: put back the "
+                "ledger that belongs to the checkpoints, or begin a run under another name"
+            )
 
     def rewind(self, step: int) -> int:
         """Forget what happened after `step`, a checkpoint's; how many groups may be trained on again."""

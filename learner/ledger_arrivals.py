@@ -22,12 +22,15 @@ WHERE group_id = ?2 AND member = ?3 AND (ended = '' OR attempt = ?1)
 
 
 def commit(
-    db: sqlite3.Connection, trajectories: Sequence[Trajectory], version: int, granted_in: str
+    db: sqlite3.Connection,
+    trajectories: Sequence[Trajectory],
+    version: int,
+    granted_by: tuple[str, str] | None,
 ) -> list[Arrival]:
-    """Store each that may be; with `granted_in` only what was granted in the run of that name."""
+    """Store each that may be; with `granted_by`, names of run and ledger, only what was granted there."""
     arrivals = []
     for trajectory in trajectories:
-        if granted_in and not _was_granted(db, trajectory.identity, granted_in):
+        if granted_by and not _was_granted(db, trajectory.identity, granted_by):
             arrivals.append(Arrival(trajectory, "unknown", completes=False))
         else:
             arrivals.append(_store(db, trajectory, version))
@@ -48,10 +51,11 @@ def _counter(verdict: Verdict) -> str:
     return "duplicates" if verdict == "duplicate" else f"arrivals_{verdict}"
 
 
-def _was_granted(db: sqlite3.Connection, identity: Member, run: str) -> bool:
+def _was_granted(db: sqlite3.Connection, identity: Member, granted_by: tuple[str, str]) -> bool:
     lease = (identity.group, identity.member, identity.attempt)
     query = "SELECT 1 FROM leases WHERE group_id = ? AND member = ? AND attempt = ?"
-    return identity.run == run and db.execute(query, lease).fetchone() is not None
+    is_ours = (identity.run, identity.ledger) == granted_by
+    return is_ours and db.execute(query, lease).fetchone() is not None
 
 
 def _store(db: sqlite3.Connection, t: Trajectory, version: int) -> Arrival:

@@ -31,13 +31,14 @@ def trajectory(
     num_turns: int = 1,
     horizon: int = 5,
     task: str = "task-0",
+    ledger: str = "",
     **changes: object,
 ) -> Trajectory:
     turns = tuple(
         turn(version=version, reward=reward if index == num_turns - 1 else 0.0) for index in range(num_turns)
     )
     values: dict[str, object] = {
-        "identity": Member(run="test", group=group, member=member, attempt=attempt),
+        "identity": Member(run="test", ledger=ledger, group=group, member=member, attempt=attempt),
         "task": TaskReference(environment="toy", task=task),
         "horizon": horizon,
         "turns": turns,

@@ -45,7 +45,7 @@ class System:
         self.dispatcher = Dispatcher(
             LearnerConfig.model_validate(values),
             self.ledger,
-            LeaseBook("test", asyncio.get_running_loop().time),
+            LeaseBook("test", asyncio.get_running_loop().time, ledger=self.ledger.name),
             TaskOrder(TASKS, seed=0),
             SAMPLING,
             horizon=3,

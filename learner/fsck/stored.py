@@ -138,6 +138,8 @@ def _examined(run: Evidence, row: dict[str, Any]) -> tuple[Trajectory | None, st
         return trajectory, f"{name} is {row[name]!r} in the table and {told[name]!r} in its bytes"
     if run.has_leases and trajectory.identity.run != run.meta.get("run"):
         return trajectory, f"belongs to run {trajectory.identity.run!r}"
+    if run.has_leases and trajectory.identity.ledger != run.meta.get("ledger", ""):
+        return trajectory, f"was granted by another ledger of the run, {trajectory.identity.ledger!r}"
     return trajectory, ""
 
 

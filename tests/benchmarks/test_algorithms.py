@@ -74,7 +74,7 @@ def forced(tmp_path: Path) -> Iterator[FullQueueDispatcher]:
         {"groups_per_step": 2, "group_size": 2, "staleness": {"max_staleness": 1, "mode": "wait"}}
     )
     ledger = Ledger(tmp_path / "ledger.sqlite", "test")
-    book = LeaseBook("test", lambda: 0.0)
+    book = LeaseBook("test", lambda: 0.0, ledger=ledger.name)
     dispatcher = FullQueueDispatcher(
         config, ledger, book, TaskOrder(TASKS, seed=1), Sampling(), horizon=5, version=0
     )

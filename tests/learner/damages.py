@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.codec import pack
 from common.run_directory import RunDirectory, write_json
-from common.trajectory import TaskReference, Trajectory
+from common.trajectory import Member, TaskReference, Trajectory
 from learner.ledger import Ledger
 from learner.ledger_file import checksum
 from learner.task_order import TaskOrder
@@ -18,8 +18,8 @@ HELDOUT = TaskReference(environment="toy", task="heldout")
 CONFIG = '[run]\nname = "test"\nseed = 3\n[model]\nsource = "small"\n'
 
 
-def played(group: int, member: int, task: TaskReference, attempt: int = 0, version: int = 0) -> Trajectory:
-    made = making.trajectory(group, member, attempt=attempt, version=version, reward=float(member))
+def played(ledger: str, group: int, member: int, task: TaskReference, **changes: int) -> Trajectory:
+    made = making.trajectory(group, member, ledger=ledger, reward=float(member), **changes)
     return made.model_copy(update={"task": task})
 
 
@@ -38,9 +38,10 @@ def sound_run(folder: Path) -> Path:
     ledger.end_leases([(0, 1, 0), (3, 1, 0)], "faulted")
     ledger.record_grants([(0, 1, 1, "actor-0"), (3, 1, 1, "actor-0")])
     ledger.commit_submissions(
-        [played(g, m, order[g], version=g % 2) for g, m in members[:7] if (g, m) != (0, 1)], 0
+        [played(ledger.name, g, m, order[g], version=g % 2) for g, m in members[:7] if (g, m) != (0, 1)], 0
     )
-    ledger.commit_submissions([played(0, 1, order[0], attempt=1), played(4, 0, HELDOUT)], 0)
+    again, heldout = played(ledger.name, 0, 1, order[0], attempt=1), played(ledger.name, 4, 0, HELDOUT)
+    ledger.commit_submissions([again, heldout], 0)
     ledger.consume(1, [0], horizon=5, max_staleness=0, num_tokens=4)
     ledger.consume(2, [1], horizon=5, max_staleness=0, num_tokens=4)
     ledger.drop(2, "zero_variance", 3)
@@ -64,7 +65,8 @@ def trained_by(group: int, **changes: object) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         with sqlite3.connect(folder / "ledger.sqlite") as db:
             task = TaskOrder(TASKS, 3).take(group, 1, 0)[0]
-            blob = pack(played(group, 0, task, version=group % 2).model_copy(update=changes))
+            (name,) = db.execute("SELECT value FROM meta WHERE key = 'ledger'").fetchone()
+            blob = pack(played(name, group, 0, task, version=group % 2).model_copy(update=changes))
             values = (blob, checksum(blob), group)
             db.execute(
                 "UPDATE trajectories SET bytes = ?, checksum = ? WHERE group_id = ? AND member = 0", values
@@ -92,6 +94,18 @@ UNDECODABLE = (
 )
 
 DAMAGES = {
+    "a number that is a text": Damage(
+        "UPDATE leases SET granted_at = 'x' WHERE rowid = 2",
+        ("file: leases.granted_at of row 2: text instead of real",),
+    ),
+    "statistics that rotted": Damage(
+        "UPDATE steps SET values_json = '{\"train/loss\": 0.5' WHERE step = 1",
+        ("steps: step 1: its statistics cannot be read",),
+    ),
+    "a play that a ledger granted which was deleted": Damage(
+        trained_by(1, identity=Member(run="test", ledger="older", group=1, member=0)),
+        ("stored: trajectory 1/0: was granted by another ledger of the run, 'older'",),
+    ),
     "a played lease is out": Damage(
         "UPDATE leases SET ended = '' WHERE group_id = 1 AND member = 0",
         ("leases: lease 1/0/0: is out although it is played",),

@@ -225,7 +225,13 @@ async def test_the_dispatcher_opens_the_tasks_of_the_curriculum_also_after_a_res
         ledger = Ledger(tmp_path / "ledger.sqlite", "test")
         source = Curriculum(TASKS, 0, {}, config.curriculum, ledger)
         dispatcher = Dispatcher(
-            config, ledger, LeaseBook("test", float), source, Sampling(), horizon=5, version=version
+            config,
+            ledger,
+            LeaseBook("test", float, ledger=ledger.name),
+            source,
+            Sampling(),
+            horizon=5,
+            version=version,
         )
         await dispatcher.restore()
         dispatcher.is_training = True

@@ -49,7 +49,7 @@ def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
             {"groups_per_step": 1, "group_size": 2, "staleness": {"max_staleness": 0}}
         )
         tasks = TaskOrder(TASKS, seed=1)
-        book = LeaseBook("test", clock)
+        book = LeaseBook("test", clock, ledger=ledger.name)
         made.append((Dispatcher(config, ledger, book, tasks, Sampling(), horizon=5, version=0), ledger))
         made[-1][0].is_training = True
         return made[-1][0]
@@ -207,6 +207,22 @@ async def test_an_evaluation_that_a_restarted_run_has_gone_past_is_given_up(make
         assert await second.evaluation("step 2") == []
 
 
+async def test_what_a_ledger_that_was_deleted_had_granted_is_unknown_to_the_next(
+    make: Make, tmp_path: Path
+) -> None:
+    lease = (await granted(make(), "a"))[0]
+    for name in ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    second = make()
+    (same_number, *_) = await granted(second, "a")
+    assert same_number.identity.model_copy(update={"ledger": ""}) == lease.identity.model_copy(
+        update={"ledger": ""}
+    )
+    await second.submit([("a", played(lease))])
+    assert verdicts(second)["unknown"] == 1
+    assert ends(second) == [""]
+
+
 async def test_an_evaluation_that_a_rewind_forgets_takes_its_groups_with_it(make: Make) -> None:
     dispatcher = make()
     dispatcher.is_training = False
@@ -285,7 +301,8 @@ ledger.record_grants([(group, member, 0, "a") for group in range(100) for member
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     for group in range(100):
-        made = [making.trajectory(group, m, turns=(making.turn(num_action=500),)) for m in range(2)]
+        turns = (making.turn(num_action=500),)
+        made = [making.trajectory(group, m, ledger=ledger.name, turns=turns) for m in range(2)]
         ledger.commit_submissions(made, 0)
         print(group, flush=True)
 except LedgerError as error:

@@ -41,7 +41,7 @@ def make(tmp_path, clock):
         dispatcher = Dispatcher(
             LearnerConfig.model_validate(values),
             ledger,
-            LeaseBook("test", clock),
+            LeaseBook("test", clock, ledger=ledger.name),
             TaskOrder(TASKS, seed=1),
             Sampling(),
             horizon=5,

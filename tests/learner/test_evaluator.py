@@ -53,7 +53,7 @@ class Scene:
             }
         )
         self.ledger = Ledger(folder / "ledger.sqlite", "test")
-        book = LeaseBook("test", asyncio.get_running_loop().time)
+        book = LeaseBook("test", asyncio.get_running_loop().time, ledger=self.ledger.name)
         order = TaskOrder(TASKS, seed=1)
         learner = self.config.learner
         self.dispatcher = Dispatcher(

@@ -106,7 +106,7 @@ async def scene(tmp_path: Path):
         complete(ledger)
     clock = Clock()
     timed = TimedParts(clock)
-    book, order = LeaseBook("test", clock), TaskOrder([TASK], seed=0)
+    book, order = LeaseBook("test", clock, ledger=ledger.name), TaskOrder([TASK], seed=0)
     dispatcher = Dispatcher(config.learner, ledger, book, order, Sampling(), horizon=5, version=0)
     await dispatcher.restore()
     bus = MemoryLearnerBus(BusConfig(), "test", wire=MemoryWire(BusConfig()))

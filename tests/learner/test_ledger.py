@@ -128,6 +128,11 @@ def evaluated(ledger: Ledger, label: str, *, version: int, played: int = 2, size
     return [g.id for g in groups]
 
 
+def test_a_ledger_that_ends_before_the_checkpoint_does_not_belong_to_it(ledger):
+    with pytest.raises(LedgerError, match="checkpoint is of step 3 and the ledger ends at step 0"):
+        ledger.refuse_shorter_than(3)
+
+
 def test_rewinding_drops_what_a_later_policy_played_of_an_unfinished_evaluation(ledger):
     early = evaluated(ledger, "step 4", version=4, played=1)
     late = evaluated(ledger, "step 6", version=6, played=1)

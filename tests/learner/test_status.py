@@ -42,7 +42,7 @@ class Scene:
         self.dispatcher = Dispatcher(
             LearnerConfig(),
             self.ledger,
-            LeaseBook("test", self.clock),
+            LeaseBook("test", self.clock, ledger=self.ledger.name),
             TaskOrder([TaskReference(environment="toy", task="task-0")], seed=0),
             Sampling(),
             horizon=5,
