@@ -82,7 +82,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             db.execute("PRAGMA query_only = ON")
             db.execute("BEGIN")
             db.execute("SELECT COUNT(*) FROM meta").fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # of a damaged schema SQLite quotes the bytes
             raise LedgerError(f"{path}: cannot read the ledger: {error}") from error
         stack.pop_all()
     return db

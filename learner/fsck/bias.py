@@ -1,10 +1,9 @@
 """Whether dropping favoured a length more than the run's curves say. A warning: bias breaks no promise."""
 
-import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from learner.fsck.evidence import Evidence
+from learner.fsck.evidence import Evidence, statistics
 from learner.fsck.stored import Lengths
 from learner.tally import BUCKETS
 
@@ -40,9 +39,9 @@ def warnings(run: Evidence, lengths: Mapping[str, Lengths]) -> list[str]:
 
 def reported_distance(run: Evidence) -> float:
     """Between admitted and trained episodes, summed over the recorded curves of all steps."""
-    sums = {"admitted": Counter[int](), "trained": Counter[int]()}
+    sums = {kind: defaultdict[int, float](float) for kind in ("admitted", "trained")}
     for (text,) in run.rows("SELECT values_json FROM steps"):
-        values = json.loads(text)
+        values = statistics(text) or {}
         for kind, counts in sums.items():
             for place, name in enumerate(BUCKETS):
                 counts[place] += values.get(f"length/{kind}/{name}", 0)

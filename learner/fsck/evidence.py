@@ -82,8 +82,18 @@ class Evidence:
             return [TaskReference.model_validate(row) for row in rows["train"]], rows.get("weights", {})
         except OSError as error:
             return f"{self.folder.tasks}: {error.strerror}"
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             return f"{self.folder.tasks}: {' '.join(str(error).split())[:200]}"
+
+
+def statistics(text: Any) -> dict[str, float] | None:
+    """The recorded numbers of a step; None when they cannot be read."""
+    try:
+        values = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    is_sound = isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+    return values if is_sound else None
 
 
 @contextmanager
@@ -94,6 +104,7 @@ def opened(folder: RunDirectory) -> Iterator[Evidence]:
         raise LedgerError(f"{folder.path}: holds no run: there is no {path.name}")
     checkpoints = _checkpoints(folder)  # before the snapshot: none of a live run is newer than its ledger
     with closing(open_to_read(path)) as db:
+        db.text_factory = lambda raw: raw.decode(errors="replace")  # a damaged text is compared, not refused
         yield Evidence(folder, db, checkpoints)
 
 

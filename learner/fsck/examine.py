@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.run_directory import RunDirectory
 from learner.fsck import bias
 from learner.fsck.evidence import Checked, Evidence, opened
+from learner.fsck.file import file_is_sound
 from learner.fsck.groups import evaluations_have_results, groups_are_whole, steps_train_once
 from learner.fsck.leases import attempts_have_no_gap, leases_end_once
 from learner.fsck.order import tasks_are_in_order
@@ -64,28 +65,18 @@ def examine(folder: RunDirectory) -> Report:
             ("checkpoints", "the step that a checkpoint names is in the ledger", checkpoints_are_recorded),
         ]  # fmt: skip
         invariants = tuple(Invariant(name, promise, _checked(check, run)) for name, promise, check in checks)
-        is_sound = not invariants[0].checked.violations
+        if invariants[0].checked.violations:
+            return Report(invariants, (), {}, {}, outboxes(folder))
         return Report(
-            invariants,
-            tuple(bias.warnings(run, seen.lengths)) if is_sound else (),
-            seen.lengths,
-            counts(run) if is_sound else {},
-            outboxes(folder),
+            invariants, tuple(bias.warnings(run, seen.lengths)), seen.lengths, counts(run), outboxes(folder)
         )
 
 
 def _checked(check: Callable[[Evidence], Checked], run: Evidence) -> Checked:
     try:
         return check(run)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, TypeError, ValueError) as error:  # the last two of values that `file` names
         return Checked(violations=[f"the ledger cannot be read: {error}"])
-
-
-def file_is_sound(run: Evidence) -> Checked:
-    """SQLite's own integrity check."""
-    told = [str(row[0]) for row in run.rows("PRAGMA integrity_check(20)")]
-    lines = [" ".join(line.split()) for text in told for line in text.splitlines()]
-    return Checked(1, [line for line in lines if line != "ok"])
 
 
 def checkpoints_are_recorded(run: Evidence) -> Checked:

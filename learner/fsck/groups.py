@@ -2,9 +2,8 @@
 
 import json
 from collections import defaultdict
-from typing import Any
 
-from learner.fsck.evidence import Checked, Evidence
+from learner.fsck.evidence import Checked, Evidence, statistics
 
 STATES = ("open", "complete", "consumed", "dropped")
 
@@ -61,13 +60,15 @@ def steps_train_once(run: Evidence) -> Checked:
         consumed[step].add(group)
     has_order = run.has_column("steps", "groups_json")
     named: dict[int, int] = {}
-    for step, text in run.rows(
-        f"SELECT step, {'groups_json' if has_order else repr('')} FROM steps ORDER BY step"
+    for step, text, values in run.rows(
+        f"SELECT step, {'groups_json' if has_order else repr('')}, values_json FROM steps ORDER BY step"
     ):
         found.number += 1
         if step != found.number:
             found.violations.append(f"step {found.number}: missing, the next recorded is {step}")
             found.number = step
+        if statistics(values) is None:
+            found.violations.append(f"step {step}: its statistics cannot be read")
         groups = consumed.pop(step, set())
         found.violations += [f"step {step}: {wrong}" for wrong in _wrong_groups(text, groups, named, step)]
     for step, groups in sorted(consumed.items()):
@@ -82,10 +83,10 @@ def _wrong_groups(text: str, groups: set[int], named: dict[int, int], step: int)
     if not text:
         return [] if groups else ["trained on no group"]
     try:
-        order: list[Any] = json.loads(text)
-        mine = set(order)
+        order = [int(group) for group in json.loads(text)]
     except (ValueError, TypeError):
         return ["the list of its groups cannot be read"]
+    mine = set(order)
     wrong = [f"trained on group {group} twice" for group in mine if order.count(group) > 1]
     wrong += [f"trained on group {group}, as step {named[group]} did" for group in mine if group in named]
     named |= dict.fromkeys(mine, step)

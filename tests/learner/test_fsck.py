@@ -1,10 +1,12 @@
 """Each way to damage a run is found, and found as that and nothing else."""
 
 import json
+import random
 import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from common.errors import LedgerError
 from common.run_directory import RunDirectory
 from launch.cli import main
+from launch.fsck import as_lines, as_values
 from learner.fsck import bias
 from learner.fsck.evidence import opened
 from learner.fsck.examine import Report, examine
@@ -72,6 +75,37 @@ def test_a_file_that_lost_a_page_is_broken_and_everything_readable_is_still_look
     report = damaged(sound, tmp_path / "run", page_lost)
     assert report.violations[0].startswith("file: ")
     assert {"steps", "tokens", "tasks"} <= {i.name for i in report.invariants if i.checked.number}
+
+
+def test_whatever_rots_there_is_a_report_or_one_line(sound: Path, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    for number in range(120):
+        folder = shutil.copytree(sound, tmp_path / str(number))
+        (rotted if number % 2 else retyped)(folder / "ledger.sqlite", rng)
+        with suppress(LedgerError):
+            report = examine(RunDirectory(folder))
+            assert as_lines(report)
+            assert json.dumps(as_values(report))
+
+
+def rotted(file: Path, rng: random.Random) -> None:
+    content = bytearray(file.read_bytes())
+    for _ in range(rng.choice([1, 3, 30])):
+        content[rng.randrange(len(content))] = rng.randrange(256)
+    file.write_bytes(content)
+
+
+def retyped(file: Path, rng: random.Random) -> None:
+    """A value of any kind, in any column of any row."""
+    with closing(sqlite3.connect(file)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = rng.choice(tables)
+        column = rng.choice([row[1] for row in db.execute(f"PRAGMA table_info({table})")])
+        row = rng.choice([row for (row,) in db.execute(f"SELECT rowid FROM {table}")])
+        value = rng.choice(["", "{", '["a"]', '{"a": "b"}', -1, 1 << 40, 0.5, b"\xff"])
+        with suppress(sqlite3.IntegrityError):
+            db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, row))
+            db.commit()
 
 
 def test_the_exit_code_says_whether_the_promises_were_kept(
