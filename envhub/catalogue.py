@@ -16,11 +16,20 @@ class Catalogue:
         self._config, self._pools = config, pools
 
     async def environments(self) -> list[dict[str, Any]]:
-        """What is served, and of what is not available the reason."""
-        worker = await self._pools[CATALOGUE].least_loaded()
-        specs = [self._config.spec(name) for name in self._pools.environments]
-        rows: list[dict[str, Any]] = await worker.call("environments", specs)
-        return [{**row, "name": name} for name, row in zip(self._pools.environments, rows, strict=True)]
+        """What is served, and of what is not available the reason.
+
+        One worker looks at all, but for those that are played with another network than it has.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        shared = self._pools[CATALOGUE]
+        names = dict.fromkeys(self._pools.environments, shared)
+        names |= {n: self._pools[n] for n in names if self._pools[n].limits.network != shared.limits.network}
+        for pool in dict.fromkeys(names.values()):
+            asked = [name for name in names if names[name] is pool]
+            worker = await pool.least_loaded()
+            found = await worker.call("environments", [self._config.spec(name) for name in asked])
+            rows |= {name: {**row, "name": name} for name, row in zip(asked, found, strict=True)}
+        return [rows[name] for name in names]
 
     async def describe(self, environment: str) -> dict[str, Any]:
         """One environment; `environment_unavailable` with the reason when it cannot be played here."""

@@ -102,7 +102,8 @@ class HubConfig(Section):
     num_workers: int = Field(default=1, ge=1, le=256)
     """Worker processes of each environment; its sessions are spread over them."""
     pools: dict[str, PoolConfig] = Field(default_factory=dict)
-    """Environment -> what differs: num_workers, step_timeout_s, max_worker_bytes, max_sessions."""
+    """Environment -> what differs: num_workers, step_timeout_s, max_worker_bytes, sandbox_network or
+    max_sessions."""
     max_sessions: int = Field(default=1024, ge=1)
     """In all; one more is answered 503 with Retry-After."""
     session_ttl_s: float = Field(default=600.0, gt=0)

@@ -130,7 +130,6 @@ class HubFleet:
 
     async def _anywhere(self, environment: str, ask: Callable[[Member], Awaitable[ResultT]]) -> ResultT:
         """The first answer; a hub that cannot is passed over until every other has been asked."""
-        said: dict[str, str] = {}
         passed: set[Member] = set()
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -146,12 +145,11 @@ class HubFleet:
                         async with member.while_up():
                             return await ask(member)
                     except HubUnavailable as fault:
-                        said[member.url] = str(fault)
                         passed.add(member)
-                        if fault.is_answered:
-                            member.full(environment, fault.after_s)
+                        if member.is_up:
+                            member.full(environment, fault.after_s, str(fault))
         except TimeoutError:
-            why = "; ".join(self._why_not(member, environment, said) for member in self.members)
+            why = "; ".join(f"{m.url}: {self._why_not(m, environment)}" for m in self.members)
             raise EnvironmentFault(
                 f"no hub could serve {environment[:80]!r} within {self._deadline_s:g} s: {why}"
             ) from None
@@ -173,8 +171,11 @@ class HubFleet:
                 for other in self.members:
                     if environment not in other.digests and other.has_room(environment):
                         await self._ask_digest(other, environment)
-        found = member.digests.get(environment)
-        return found is not None and found == self._reference[environment][0]
+        return environment in member.digests and not self._differs(member, environment)
+
+    def _differs(self, member: Member, environment: str) -> bool:
+        digest, _ = self._reference.get(environment, ("", ""))
+        return member.digests.get(environment, digest) != digest
 
     async def _ask_digest(self, member: Member, environment: str) -> None:
         try:
@@ -182,24 +183,22 @@ class HubFleet:
                 found = (await member.client.describe(environment)).digest
         except EnvironmentFault as fault:
             _log.warning("hub passed over url=%s environment=%s reason=%s", member.url, environment, fault)
-            member.full(environment, _LOOK_S)
+            member.full(environment, _LOOK_S, str(fault))
             return
         member.digests[environment] = found
-        digest, whose = self._reference.setdefault(environment, (found, member.url))
-        if found != digest:
-            _log.error(
-                "hub ignored url=%s environment=%s reason=its tasks or its version are not those of %s",
-                *(member.url, environment, whose),
-            )
+        self._reference.setdefault(environment, (found, member.url))
+        if self._differs(member, environment):
+            reason = self._why_not(member, environment)
+            _log.error("hub ignored url=%s environment=%s reason=%s", member.url, environment, reason)
 
-    def _why_not(self, member: Member, environment: str, said: dict[str, str]) -> str:
+    def _why_not(self, member: Member, environment: str) -> str:
         if not member.is_up:
-            return f"{member.url}: {member.reason}"
+            return member.reason
         if environment not in member.environments:
-            return f"{member.url}: does not serve it"
-        if member.digests.get(environment) != self._reference.get(environment, ("", ""))[0]:
-            return f"{member.url}: plays other tasks than the others"
-        return said.get(member.url, f"{member.url}: had no room")
+            return "does not serve it"
+        if self._differs(member, environment):
+            return f"its tasks or its version are not those that {self._reference[environment][1]} had first"
+        return member.refusals.get(environment, "was not asked in time")
 
     async def something_new(self) -> None:
         """Wait until a hub joined, left or was asked again; at most `_LOOK_S`."""

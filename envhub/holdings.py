@@ -1,7 +1,9 @@
 """What a worker and all that it started hold together, and how they are ended together."""
 
+import errno
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -10,7 +12,11 @@ import psutil
 MAX_SWEEPS: Final = 20
 """Of a family that goes on forking; what is stopped cannot fork, so a few are enough."""
 _MAX_ENTRIES: Final = 50_000
-"""Files of a folder that are counted; a folder of more is taken to be as large as any limit."""
+"""Files of a folder that are counted."""
+_OURS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Why a folder cannot be read now that is no doing of its worker."""
+_COUNTLESS: Final = 1 << 62
+"""Taken for the size of a folder with too many files, or made unreadable, or too deep for a path."""
 
 
 class Holdings(NamedTuple):
@@ -19,24 +25,38 @@ class Holdings(NamedTuple):
     memory_bytes: int
     """Resident."""
     num_processes: int
+    """Those that ended and that nobody waited for still count."""
     disk_bytes: int
     """In its own folder."""
 
 
-def look(pid: int, folder: str) -> Holdings:
-    """What there is now; nothing once the process is gone. OSError when /proc cannot be read."""
-    family = _family(pid)
-    return Holdings(sum(map(_resident, family)), len(family), _disk_bytes(folder))
+def look(folders: Mapping[int, str]) -> dict[int, Holdings]:
+    """What each child of this process (by its id) and its folder hold now; nothing once it is gone.
+
+    The table of processes is read once for all of them. OSError when it cannot be.
+    """
+    families: dict[int, list[psutil.Process]] = {pid: [] for pid in folders}
+    roots: dict[int, int | None] = {pid: pid for pid in folders}
+    for process in psutil.Process().children(recursive=True):  # parents come before their children
+        with suppress(psutil.NoSuchProcess):
+            root = roots.setdefault(process.pid, roots.get(process.ppid()))
+            if root is not None:
+                families[root].append(process)
+    return {
+        pid: Holdings(sum(map(_resident, family)), len(family), _disk_bytes(folders[pid]))
+        for pid, family in families.items()
+    }
 
 
 def kill_family(pid: int) -> None:
     """Kill a process and all that it started, however fast they fork: all are stopped, then all are killed.
 
-    The process itself goes last: until then whoever lost its parent is found below it.
+    The process itself goes last: until then whoever lost its parent is found below it. A process that asks
+    this of itself lives on.
     """
     seen: set[psutil.Process] = set()
     for _ in range(MAX_SWEEPS):
-        fresh = [process for process in _family(pid) if process not in seen]
+        fresh = [one for one in _family(pid) if one not in seen and one.pid != os.getpid()]
         if not fresh:
             break
         for process in fresh:
@@ -47,18 +67,12 @@ def kill_family(pid: int) -> None:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """The process and all below it that still run."""
+    """The process and all below it."""
     try:
         process = psutil.Process(pid)
-        return [one for one in (process, *process.children(recursive=True)) if _runs(one)]
+        return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def _runs(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 def _resident(process: psutil.Process) -> int:
@@ -74,14 +88,19 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 def _disk_bytes(folder: str) -> int:
     total, waiting, num_entries = 0, [folder], 0
-    while waiting:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                num_entries += 1
-                if num_entries > _MAX_ENTRIES:
-                    return 1 << 62
-                with suppress(FileNotFoundError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
+    try:
+        while waiting:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    num_entries += 1
+                    if num_entries > _MAX_ENTRIES:
+                        return _COUNTLESS
+                    with suppress(FileNotFoundError):
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
+        return _COUNTLESS
     return total

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from common.aio import background
 from common.errors import EnvironmentFault
 from envhub.answers import LoadAnswer
 from envhub.client import HubClient
@@ -46,10 +45,14 @@ class Member:
         self._num_opened = 0
         self._max_sessions = 1
         self._process = ""
+        self.refusals: dict[str, str] = {}
+        """Environment -> why it could not serve it when it was asked last."""
         self._busy_until: dict[str, float] = {}
         self._chance, self._changed = chance, changed
         self._probe_s, self._max_pause_s = probe_s, max_pause_s
-        self._suspected, self._lost = asyncio.Event(), asyncio.Event()
+        self._suspected = asyncio.Event()
+        self._waits: set[asyncio.Timeout] = set()
+        """Of those who wait for its answers: cut short when it is lost."""
 
     @property
     def load(self) -> float:
@@ -58,18 +61,16 @@ class Member:
 
     def has_room(self, environment: str) -> bool:
         """Whether it is worth asking now for a session of the environment."""
-        return self.is_up and environment in self.environments and self.busy_s(environment) <= 0
-
-    def busy_s(self, environment: str) -> float:
-        """So long it said that it has no room for the environment."""
-        return self._busy_until.get(environment, 0.0) - time.monotonic()
+        is_free = self._busy_until.get(environment, 0.0) <= time.monotonic()
+        return self.is_up and environment in self.environments and is_free
 
     def opened(self) -> None:
         """A session began there."""
         self._num_opened += 1
 
-    def full(self, environment: str, after_s: float) -> None:
-        """It had no room for the environment."""
+    def full(self, environment: str, after_s: float, reason: str) -> None:
+        """It could not serve the environment, and is not asked again before so long."""
+        self.refusals[environment] = reason
         self._busy_until[environment] = time.monotonic() + max(after_s, MIN_BUSY_S)
 
     def suspect(self, reason: str) -> None:
@@ -81,13 +82,17 @@ class Member:
     @asynccontextmanager
     async def while_up(self) -> AsyncIterator[None]:
         """Run the body as long as the hub is up; HubUnavailable as soon as it is not."""
-
-        async def until_lost() -> None:
-            await self._lost.wait()
-            raise HubUnavailable(f"hub {self.url}: {self.reason}")
-
-        async with background(until_lost()):
-            yield
+        try:
+            if not self.is_up:
+                raise TimeoutError
+            async with asyncio.timeout(None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            raise HubUnavailable(f"hub {self.url}: {self.reason}") from None
 
     async def watch(self) -> None:
         """Ask for its load, for ever: every `probe_s` while it answers, with growing pauses while not."""
@@ -122,12 +127,12 @@ class Member:
         self.environments = frozenset(found.environments)
         if not self.is_up:
             self.is_up = True
-            self._lost.clear()
             _log.info("hub joined url=%s sessions=%d", self.url, found.sessions)
 
     def _down(self, reason: str) -> None:
         if self.is_up or not self.was_asked:
             _log.warning("hub left url=%s reason=%s", self.url, reason)
         self.is_up, self.reason = False, reason
-        self._lost.set()
+        while self._waits:
+            self._waits.pop().reschedule(0)
         self._changed()

@@ -1,8 +1,8 @@
 """The hub's worker processes, a pool for each environment: what one does to its workers harms no other.
 
 Loops, all of them for ever: one per worker slot keeps a worker alive (started when the environment is first
-used, replaced when it dies), one watches how much memory the workers hold. Callers wait for the first workers
-of an environment for at most `START_S`, for a new one in place of a dead one for at most `step_timeout_s`.
+used, replaced when it dies), one watches what the workers hold. Callers wait for the first workers of an
+environment for at most `START_S`, for a new one in place of a dead one for at most `step_timeout_s`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from common.aio import background, within
 from common.errors import PreflightError
 from envhub.config import HubConfig
-from envhub.holdings import Holdings
+from envhub.holdings import Holdings, look
 from envhub.refusal import HubRefusal
 from envhub.workers import START_S, Worker
 
@@ -23,7 +23,7 @@ CATALOGUE = ""
 AGAIN_S = 1.0
 """After a worker could not be started it is tried again."""
 WATCH_S = 1.0
-"""How often the memory of the workers is looked at."""
+"""How often the workers are looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Pools:
     async def watch_once(self) -> None:
         """One look; /proc is read in a thread. Where it cannot be read now, the next look may."""
         try:
-            found = await asyncio.to_thread(_looked_at, self.living)
+            found = await asyncio.to_thread(look, {worker.pid: worker.folder for worker in self.living})
         except OSError as error:
             _log.error("workers not looked at reason=%s", error)
             return
@@ -168,10 +168,6 @@ class Pools:
     def loops(self) -> list[WorkerPool]:
         """Each pool once for every worker that it keeps."""
         return [pool for pool in self._pools.values() for _ in range(pool.num_workers)]
-
-
-def _looked_at(workers: Iterable[Worker]) -> dict[int, Holdings]:
-    return {worker.pid: worker.look() for worker in workers}
 
 
 @asynccontextmanager

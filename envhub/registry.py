@@ -80,7 +80,7 @@ def _make(name: str) -> Environment:
         return make(rest)
     except (ConfigurationError, PreflightError):
         raise
-    except Exception as error:
+    except Exception as error:  # code of other packages may raise anything; it is told in one line
         why = f"{type(error).__name__}: {error}"
         raise PreflightError(one_line(f"environment {name[:200]}: cannot be made: {why}")) from error
 

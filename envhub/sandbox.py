@@ -34,13 +34,11 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _GONE_SIGNAL: Final = signal.SIGQUIT
 """Sent by the kernel when the hub is gone. Its number, 3, is the seconds that the worker then has."""
 
-SECRET_WORDS: Final = frozenset(
-    {
-        *("token", "tokens", "secret", "secrets", "password", "passwd", "passphrase", "credential"),
-        *("credentials", "key", "keys", "apikey", "auth", "cookie", "pat", "private"),
-    }
+_SECRET_NAME: Final = re.compile(
+    r"passw|passphrase|secret|credential|_pwd(?![a-z])|(?:token|apikey)s?(?![a-z])"
+    r"|(?<![a-z])(?:keys?|auth|cookie|pat|private)(?![a-z])"
 )
-"""A variable with one of these words in its name is not for environments."""
+"""What is not for environments: some words wherever they stand, others (PATH, KEYBOARD) only alone."""
 _SECRET_PREFIXES: Final = ("AWS_", "AZURE_", "GOOGLE_", "GCP_", "WANDB_", "KUBE", "GITHUB_", "CI_")
 _PASSWORD_IN_URL: Final = re.compile(r"://[^/\s]*:[^/\s]*@")
 PROBE_S: Final = 20.0
@@ -49,15 +47,14 @@ PROBE_S: Final = 20.0
 def variables(inherited: Mapping[str, str], kept: Collection[str] = ()) -> dict[str, str]:
     """The environment variables of a worker: those of the hub without what looks like a secret.
 
-    A name with one of `SECRET_WORDS` in it, one of a cloud's, or a URL with a password; `kept` stay.
+    A name that says so, one of a cloud's, or a URL with a password; `kept` stay.
     """
     return {name: value for name, value in inherited.items() if name in kept or not _is_secret(name, value)}
 
 
 def _is_secret(name: str, value: str) -> bool:
-    words = set(re.split(r"[^a-z]+", name.lower()))
     return (
-        bool(words & SECRET_WORDS)
+        _SECRET_NAME.search(name.lower()) is not None
         or name.upper().startswith(_SECRET_PREFIXES)
         or _PASSWORD_IN_URL.search(value) is not None
     )

@@ -10,20 +10,42 @@ import atexit
 import fcntl
 import logging
 import os
-import shutil
+import subprocess
 import tempfile
+import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 PREFIX = "pronghorn-hub-"
+REMOVE_S = 60.0
+_making = threading.Lock()
 
 _log = logging.getLogger(__name__)
 
 
 def worker_folder() -> str:
     """A new empty folder, for its worker alone; whoever asked removes it. Blocks."""
-    return tempfile.mkdtemp(dir=_own_folder()[0])
+    with _making:
+        own, _ = _own_folder()
+    return tempfile.mkdtemp(dir=own)
+
+
+def remove(folder: str | Path) -> None:
+    """Remove a folder with all that a world may have put there, too deep for `shutil.rmtree` too. Blocks.
+
+    What cannot be removed now is left to whoever removes the folder around it.
+    """
+    with suppress(OSError, subprocess.TimeoutExpired):
+        if _done("rm", "-rf", "--", folder):
+            # Folders that even their owner may not read.
+            _done("chmod", "-R", "u+rwx", "--", folder)
+            _done("rm", "-rf", "--", folder)
+
+
+def _done(*command: str | Path) -> int:
+    return subprocess.run(command, stderr=subprocess.DEVNULL, timeout=REMOVE_S, check=False).returncode
 
 
 @lru_cache(maxsize=1)
@@ -35,7 +57,7 @@ def _own_folder() -> tuple[Path, IO[bytes]]:
     lock = (made / "lock").open("wb")
     fcntl.flock(lock, fcntl.LOCK_EX)
     folder = made.rename(root / made.name.removeprefix("new-"))  # never seen by `sweep` without its lock held
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(remove, folder)
     return folder, lock
 
 
@@ -47,7 +69,7 @@ def sweep(root: Path) -> None:
                 continue
             with (folder / "lock").open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
             _log.debug("removed a dead hub's folder=%s", folder)
         except OSError:  # its hub lives
             continue

@@ -8,7 +8,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -91,15 +91,17 @@ class SessionTable(Catalogue):
         identity = secrets.token_urlsafe(16)
         worker.sessions.add(identity)
         spec = task.model_copy(update={"environment": self._config.spec(task.environment)})
-        try:
-            opening = await worker.call("create", identity, spec.model_dump(), action_format)
-        except BaseException as error:
-            worker.sessions.discard(identity)
-            # Whoever gave up waiting leaves a session that nobody knows.
-            worker.ask("close", identity).cancel()
-            if isinstance(error, HubRefusal) and error.status == 410:
-                self._metrics.session_faulted(task.environment, error.code)
-            raise
+        with ExitStack() as undo:
+            undo.callback(worker.sessions.discard, identity)
+            # Whoever gives up waiting leaves a session that nobody knows.
+            undo.callback(lambda: worker.ask("close", identity).cancel())
+            try:
+                opening = await worker.call("create", identity, spec.model_dump(), action_format)
+            except HubRefusal as refusal:
+                if refusal.status == 410:
+                    self._metrics.session_faulted(task.environment, refusal.code)
+                raise
+            undo.pop_all()
         self._entries[identity] = _Entry(worker, task.environment, owner, self._clock())
         self._metrics.session_opened(task.environment)
         return {"session": identity, **opening}

@@ -22,12 +22,10 @@ _TRY_LATER = (429, 502, 503, 504)
 class HubUnavailable(EnvironmentFault):
     """The hub could not be reached, or said that it has no room now: another one may do it."""
 
-    def __init__(self, message: str, after_s: float = 0.0, *, is_answered: bool = False) -> None:
+    def __init__(self, message: str, after_s: float = 0.0) -> None:
         super().__init__(message)
         self.after_s = after_s
         """The hub's own `Retry-After`; 0 where it said none."""
-        self.is_answered = is_answered
-        """Whether the hub spoke; False: nothing was heard of it."""
 
 
 class _Again(Exception):  # noqa: N818 - not an error: the call may be tried again
@@ -161,9 +159,7 @@ class Transport:
                 if not again.is_answered:
                     self._unreachable(str(again))
                 if attempt >= retries:
-                    raise HubUnavailable(
-                        f"{what}: {again} ({attempt + 1} tries)", again.after_s, is_answered=again.is_answered
-                    ) from again
+                    raise HubUnavailable(f"{what}: {again} ({attempt + 1} tries)", again.after_s) from again
                 await asyncio.sleep(max(backoff_s, again.after_s))
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
         raise AssertionError("unreachable: the last attempt returns or raises")

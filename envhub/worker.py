@@ -5,9 +5,6 @@ end of the socket closes, so no worker outlives its hub. `envhub/workers.py` sta
 `envhub/confined.py`.
 """
 
-import os
-import shutil
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -21,7 +18,6 @@ from envhub.description import describe
 from envhub.environment import Environment
 from envhub.frames import GREETING, Inbox, encode
 from envhub.refusal import HubRefusal
-from envhub.sandbox import WorkerOrders
 from envhub.session import Session, guarded
 from envhub.task import checked_split, select
 
@@ -32,7 +28,6 @@ _LEAVE_S = 1.0
 
 _HOLD_S = 0.001
 """After so long the answers to steps wait for company no more; looked at between steps."""
-
 
 FindEnvironment = Callable[[str], Environment]
 
@@ -177,16 +172,12 @@ def serve(pipe: socket.socket, host: SessionHost) -> None:
         pipe.sendall(held)
 
 
-def work(orders: WorkerOrders) -> None:
-    """Serve on the inherited socket until the hub hangs up or is gone."""
+def work(number: int) -> None:
+    """Serve on the inherited socket of this number until the hub hangs up or is gone."""
     host = SessionHost()
-    with socket.socket(fileno=orders.pipe) as pipe:
+    with socket.socket(fileno=number) as pipe:
         # What an environment starts must not hold the pipe open when this process is gone.
         pipe.set_inheritable(False)
         with suppress(ConnectionError):
             serve(pipe, host)
     host.close_all(_LEAVE_S)
-    if os.getppid() != orders.hub:
-        # Nobody is left to do it: the folder, and all that was started here, this process included.
-        shutil.rmtree(orders.folder, ignore_errors=True)
-        os.killpg(0, signal.SIGKILL)

@@ -9,11 +9,10 @@ import asyncio
 import itertools
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -21,10 +20,10 @@ from common.aio import background, within
 from common.errors import PreflightError
 from envhub.config import PoolLimits
 from envhub.frames import GREETING, Inbox, encode
-from envhub.holdings import Holdings, kill_family, look
+from envhub.holdings import kill_family
 from envhub.refusal import Code, HubRefusal
 from envhub.sandbox import WorkerOrders, variables
-from envhub.scratch import worker_folder
+from envhub.scratch import remove, worker_folder
 
 START_S = 60.0
 """A worker must have imported the environments within this long."""
@@ -60,7 +59,9 @@ class Worker:
         self.death: HubRefusal | None = None
         """Why every call is refused from now on; None while it lives."""
         self._process, self._reader, self._writer = process, reader, writer
-        self._silence_s, self._folder = silence_s, folder
+        self._silence_s = silence_s
+        self.folder = folder
+        """For what it writes; removed with it."""
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._inbox, self._outgoing = Inbox(), list[bytes]()
@@ -75,48 +76,45 @@ class Worker:
 
         Of the hub it has the socket and its output, no other open file and no secret; `envhub/sandbox.py`.
         """
-        folder = await asyncio.to_thread(worker_folder)
-        ours, theirs = socket.socketpair()
-        with theirs:
-            orders = WorkerOrders(
-                pipe=theirs.fileno(),
-                hub=os.getpid(),
-                folder=folder,
-                max_bytes=limits.max_worker_bytes,
-                max_file_bytes=limits.max_disk_bytes,
-                max_files=limits.max_files,
-                network=limits.network,
-            )
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "envhub.confined", orders.model_dump_json()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                env=variables(os.environ, limits.kept_variables) | {"TMPDIR": folder},
-                # A signal to the hub's group is the hub's; and what a worker starts ends with its group.
-                start_new_session=True,
-            )
-        reader, writer = await asyncio.open_connection(sock=ours)
-        worker = cls(process, reader, writer, limits.step_timeout_s, folder)
-        try:
+        async with AsyncExitStack() as undo:
+            folder = await asyncio.to_thread(worker_folder)
+            undo.push_async_callback(asyncio.to_thread, remove, folder)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                reader, writer = await asyncio.open_connection(sock=ours)
+                undo.callback(writer.close)
+                orders = WorkerOrders(
+                    pipe=theirs.fileno(),
+                    hub=os.getpid(),
+                    folder=folder,
+                    max_bytes=limits.max_worker_bytes,
+                    max_file_bytes=limits.max_disk_bytes,
+                    max_files=limits.max_files,
+                    network=limits.network,
+                )
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "envhub.confined", orders.model_dump_json()),
+                    pass_fds=[theirs.fileno()],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    env=variables(os.environ, limits.kept_variables) | {"TMPDIR": folder},
+                    # A signal to the hub's group is the hub's; and what a worker starts ends with its group.
+                    start_new_session=True,
+                )
+            worker = cls(process, reader, writer, limits.step_timeout_s, folder)
+            undo.push_async_callback(worker.end)
             greeting = await within(
                 START_S, worker._inbox.read(reader), "a new environment worker", PreflightError
             )
             if greeting != [GREETING]:
                 raise PreflightError("an environment worker ended while it started; see the lines above")
-        except BaseException:
-            await worker.end()
-            raise
+            undo.pop_all()
         return worker
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
-
-    def look(self) -> Holdings:
-        """What the process and all that it started hold now; reads /proc and its folder."""
-        return look(self.pid, self._folder)
 
     async def call(self, operation: str, *arguments: Any) -> Any:
         """The worker's answer; HubRefusal when it refuses, dies or hangs."""
@@ -200,18 +198,22 @@ class Worker:
                 answer.set_exception(HubRefusal(self.death.code, self.death.message))
 
     async def end(self) -> None:
-        """Hang up, which ends a healthy worker at once; kill it when it has not gone `EXIT_S` later."""
+        """Hang up, which ends a healthy worker at once; kill it when it has not gone `EXIT_S` later.
+
+        After as long again it is left to the kernel, which holds it.
+        """
         if self._alarm is not None:
             self._alarm.cancel()
-        self._writer.close()
-        try:
-            async with asyncio.timeout(EXIT_S):
-                await self._process.wait()
-        except TimeoutError:
-            self._end_process()
-            await self._process.wait()
+        for end in (self._writer.close, self._end_process):
+            end()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_S):
+                    await self._process.wait()
+                    break
+        else:
+            _log.error("worker does not end pid=%d", self.pid)
         self._end_group()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(remove, self.folder)
 
     def _end_process(self) -> None:
         """Kill it with all that it started, such as a Java machine."""

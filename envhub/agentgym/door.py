@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final
 
@@ -151,11 +152,11 @@ class AgentGymDoor:
             return self.plays.create(environment, owner).view
         task = await self.plays.task(environment, read_first_task(values))
         play = self.plays.create(environment, owner)
-        try:
-            return await self.plays.reset(play, task)
-        except BaseException:
-            await self.plays.close(play)
-            raise
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.plays.close, play)
+            view = await self.plays.reset(play, task)
+            undo.pop_all()
+        return view
 
     async def _played(self, play: Play, operation: Operation, values: Mapping[str, Any]) -> View:
         dialect = self.dialects[play.view.environment]

@@ -120,6 +120,11 @@ class VersionedEnvironment(HoardingEnvironment):
 class GreedyEnvironment(HoardingEnvironment):
     """Takes of a machine what it is told to take."""
 
+    @property
+    def source(self) -> str:
+        """The network that it is described in."""
+        return os.readlink("/proc/self/ns/net")
+
     def reset(self, task: str, seed: int) -> "GreedyEpisode":
         return GreedyEpisode()
 
@@ -135,6 +140,27 @@ class GreedyEpisode(HoardingEpisode):
         """Each in a session of its own, and its parent gone: its ancestry alone is left to find it by."""
         code = f"import os, time\nfor _ in range({number}):\n    os.fork() or (os.setsid(), time.sleep(600))"
         subprocess.run([sys.executable, "-c", code], check=True)
+        return int(number)
+
+    def _orphans(self, number: str) -> int:
+        """They have ended, their parent too, and nobody waits for them."""
+        code = f"import os\nfor _ in range({number}):\n    os.fork() or os._exit(0)\nos._exit(0)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return int(number)
+
+    def _terminate(self) -> int:
+        child = subprocess.Popen(["sleep", "600"])
+        child.terminate()
+        return child.wait(10)
+
+    def _deep(self, number: str) -> int:
+        """One folder in the other, far beyond the longest path that there may be."""
+        here = os.getcwd()
+        os.chdir(tempfile.gettempdir())
+        for _ in range(int(number)):
+            os.mkdir("d")
+            os.chdir("d")
+        os.chdir(here)
         return int(number)
 
     def _files(self, number: str) -> int:

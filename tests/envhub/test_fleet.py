@@ -19,8 +19,10 @@ from envhub.config import HubConfig
 from envhub.fleet import HubFleet
 from envhub.member import Member
 from envhub.serving import serving
+from envhub.transport import HubUnavailable
 from tests.envhub.hub_process import hubs
 
+MISSING = "python:tests.envhub.fakes:MissingEnvironment"
 VERSIONED = "python:tests.envhub.fakes:VersionedEnvironment"
 TASK = TaskReference(environment="guess_number", task="number-001")
 LIMITS = {
@@ -102,6 +104,12 @@ async def test_a_session_goes_to_a_hub_that_has_its_environment() -> None:
                 await one.vocabulary("textcraft")
 
 
+async def test_what_an_environment_lacks_on_every_hub_is_told() -> None:
+    async with serving(HubConfig(), played=(MISSING,)) as server, fleet(server.url, deadline_s=5) as one:
+        with pytest.raises(EnvironmentFault, match=r"unavailable: .* the package imagined is miss"):
+            await one.create(TaskReference(environment=MISSING, task="x"), "plain")
+
+
 async def test_a_hub_with_other_tasks_is_ignored_with_a_clear_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +121,7 @@ async def test_a_hub_with_other_tasks_is_ignored_with_a_clear_line(
             # The first in the list says what the others must be.
             assert {(await one.create(task, "plain")).hub for _ in range(4)} == {other}
             assert f"hub ignored url={first} environment={VERSIONED}" in caplog.text
+            assert f"not those that {other} had first" in caplog.text
         async with fleet(first, other, alike) as one:
             assert {(await one.create(task, "plain")).hub for _ in range(4)} == {first, alike}
 
@@ -173,3 +182,30 @@ async def test_a_hub_that_is_down_is_asked_by_one_probe_alone() -> None:
         assert member.load == 0.5
         member.opened()
         assert member.load == 0.6
+
+
+async def test_a_call_that_fails_while_its_hub_is_given_up_is_one_fault() -> None:
+    client: Any = AnsweringClient()
+    client.is_up = True
+    changed, is_reset = asyncio.Event(), asyncio.Event()
+    member = Member("http://x", random.Random(1), 60, 60, changed.set)
+    member.client = client
+
+    async def call() -> None:
+        async with member.while_up():
+            await is_reset.wait()
+            raise HubUnavailable("connection reset")
+
+    async def failed() -> None:
+        with pytest.raises(HubUnavailable):
+            await call()
+
+    async with background(member.watch()), asyncio.timeout(10):
+        await changed.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(failed())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            # Another call failed: both are told in the same turn of the loop.
+            member.suspect("a call failed")
+            is_reset.set()

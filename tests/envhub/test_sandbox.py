@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +63,41 @@ async def test_a_world_that_takes_too_much_is_killed_with_all_it_started_and_the
         assert await told(browse, await browse.open(**TASK), 0, "core") == "0"
 
 
+async def test_nothing_that_a_world_does_hides_its_worker_or_ends_the_hub() -> None:
+    async with hub(**LIMITS) as (server, browse):
+        pool = server.pools[GREEDY]
+        # Processes that ended and stay in the table.
+        session = await browse.open(**TASK)
+        await told(browse, session, 0, "orphans 20")
+        await server.pools.watch_once()
+        assert "max_worker_processes" in await told(browse, session, 1, "core")
+        # A folder too deep to be looked at, and to be removed one call in the other.
+        await pool.all_up()
+        session = await browse.open(**TASK)
+        folder = await told(browse, session, 0, "folder")
+        assert await told(browse, session, 1, "deep 3000") == "3000"
+        await server.pools.watch_once()
+        assert "max_worker_disk_bytes" in await told(browse, session, 2, "core")
+        await pool.all_up()
+        assert not os.access(folder, os.F_OK)
+        assert await told(browse, await browse.open(**TASK), 0, "core") == "0"
+
+
+async def test_what_a_world_started_and_lost_ends_with_its_worker() -> None:
+    async with hub(**LIMITS) as (server, browse):
+        assert await told(browse, await browse.open(**TASK), 0, "children 3") == "3"
+        family = psutil.Process(server.pools[GREEDY].living[0].pid).children(recursive=True)
+        assert len(family) == 3
+    assert_gone(family)
+
+
+async def test_a_world_can_terminate_what_it_started_and_nobody_its_worker() -> None:
+    async with hub(**LIMITS) as (server, browse):
+        session = await browse.open(**TASK)
+        os.kill(server.pools[GREEDY].living[0].pid, signal.SIGTERM)
+        assert await told(browse, session, 0, "terminate") == str(-signal.SIGTERM)
+
+
 async def test_a_worker_has_no_secrets_no_core_dumps_and_no_new_privileges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -75,11 +111,15 @@ async def test_a_worker_has_no_secrets_no_core_dumps_and_no_new_privileges(
 
 
 def test_what_looks_like_a_secret_is_not_inherited() -> None:
-    plain = {"PATH": "/bin", "JAVA_HOME": "/java", "TOKENIZERS_PARALLELISM": "false", "KEYBOARD": "us"}
+    plain = dict.fromkeys(("PATH", "PWD", "JAVA_HOME", "TOKENIZERS_PARALLELISM", "KEYBOARD"), "x")
     secret = {
         "PRONGHORN_HUB_TOKEN": "x",
         "AWS_REGION": "x",
         "DB_PASSWORD": "x",
+        "PGPASSWORD": "x",
+        "MYSQL_PWD": "x",
+        "ACCESSTOKEN": "x",
+        "API_KEY_2": "x",
         "SSH_AUTH_SOCK": "x",
         "https_proxy": "http://me:secret@proxy:3128",
     }
@@ -101,6 +141,17 @@ async def test_without_a_network_a_world_reaches_itself_and_nobody_else() -> Non
         assert found == ["connected", "ConnectionRefusedError", "OSError", "PermissionError", "0" * 16]
 
 
+async def test_a_world_without_a_network_is_described_without_one_too() -> None:
+    if why := why_no_own_network():
+        pytest.skip(why)
+    pools = {GREEDY: {"sandbox_network": "none"}}
+    async with hub(environments=[GREEDY, "guess_number"], pools=pools) as (_, browse):
+        _, listed = await browse("GET", "/v1/environments")
+        names = [row["name"] for row in listed["environments"]]
+        assert names == [GREEDY, "guess_number"]
+        assert listed["environments"][0]["source"] != os.readlink("/proc/self/ns/net")
+
+
 async def test_workers_end_with_a_hub_that_was_killed_even_those_that_hang() -> None:
     task = TaskReference(environment=GREEDY, task="hoard")
     async with (
@@ -108,14 +159,19 @@ async def test_workers_end_with_a_hub_that_was_killed_even_those_that_hang() -> 
         HubClient(one.url, deadline_s=60, calls_per_s=100, max_retries=0) as client,
     ):
         workers = [p for p in psutil.Process(one.pid).children() if "envhub.confined" in p.cmdline()]
-        session = await client.create(task, "plain")
+        other, session = [await client.create(task, "plain") for _ in range(2)]
+        folder = (await other.step("folder")).observation
+        assert (await other.step("children 3")).observation == "3"
+        family = [one for worker in workers for one in worker.children(recursive=True)]
+        assert len(family) == 3
         async with asyncio.TaskGroup() as group:
             heard = asyncio.Event()
             async with await asyncio.start_server(lambda *_: heard.set(), "127.0.0.1", 0) as server:
                 group.create_task(hung(session, server.sockets[0].getsockname()[1]))
                 await heard.wait()
                 await one.kill()
-        assert_gone(workers)
+        assert_gone([*workers, *family])
+        assert not os.access(folder, os.F_OK)
 
 
 async def hung(session: RemoteSession, port: int) -> None:

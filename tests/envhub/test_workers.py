@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -14,10 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.trajectory import TaskReference
+from envhub.config import HubConfig
 from envhub.frames import GREETING, PIECE_BYTES, Inbox, encode
 from envhub.refusal import HubRefusal
+from envhub.scratch import remove, worker_folder
 from envhub.session_table import outcome
 from envhub.worker import SessionHost, serve
+from envhub.workers import Worker
 from tests.envhub.browser import hub
 
 NUMBER = {"environment": "guess_number", "task": "number-001"}
@@ -157,6 +162,18 @@ async def test_a_batch_waits_for_the_configured_latency() -> None:
         began = loop.time()
         await server.sessions.step_many([(session, 0, "guess 1") for session in sessions])
         assert 0.2 <= loop.time() - began < 0.55
+
+
+async def test_a_worker_that_cannot_be_started_leaves_no_folder_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = Path(await asyncio.to_thread(worker_folder))
+    before = set(used.parent.iterdir())
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        await Worker.start(HubConfig().pool("guess_number"))
+    assert set(used.parent.iterdir()) == before
+    remove(used)
 
 
 def _next_child(known: set[int]) -> int:
