@@ -264,7 +264,7 @@ async def test_heldout_episodes_that_arrive_after_a_restart_are_never_training(m
     leases = second.ledger.groups_in("open", "evaluation")
     played = await play(
         Lease(
-            identity=Member(run="test", group=leases[0].id, member=0),
+            identity=Member(run="test", ledger=second.ledger.name, group=leases[0].id, member=0),
             task=TASKS[0],
             horizon=3,
             sampling=SAMPLING,
