@@ -30,6 +30,8 @@ BLINK_S = 2.0
 """Shorter than `supervision.host_silence_s`: nobody is to be taken for gone."""
 AWAY_S = 8.0
 """`supervision.learner_host_s` of the run whose learner's host does not come back."""
+SECOND_CTRL_C_S = 0.5
+"""After the first; the learner is then ending its step or writing its checkpoint."""
 GOES_ON = "goes on from its checkpoint"
 
 
@@ -174,15 +176,29 @@ def play(world: World, report: Report) -> None:
         code = run.interrupt()
         report.add("interrupted_s", time.time() - began, "s")
         _expect(code == INTERRUPTED, "Ctrl-C", run)
-    with scenario.resumed(lines, settings, "interrupted") as run:
+    for host, what, before in (
+        ("h2", "learner_host_lost_for_good", "interrupted"),
+        ("h1", "leading_host_lost_for_good", "lost"),
+    ):
+        with scenario.resumed(lines, settings, before) as run:
+            began = time.time()
+            with world.hosts.cut(host):
+                code = run.end()
+                report.add(f"{what}_s", time.time() - began, "s")
+            told = f"{host}, which holds ranks of the learner, is away and did not answer within 8 s"
+            _expect(code == 1 and told in run.said[-1], f"the loss of {host}", run)
+        for name in ("h1", "h2", "h3"):
+            scenario.emptied(name, f"{what}_{name}_emptied", began)
+    with scenario.resumed(lines, settings, "leading_host_lost") as run:
         began = time.time()
-        with world.hosts.cut("h2"):
-            code = run.end()
-            report.add("learner_host_lost_for_good_s", time.time() - began, "s")
-        told = "h2, which holds ranks of the learner, is away and did not answer within 8 s"
-        _expect(code == 1 and told in run.said[-1], "the loss of h2", run)
-    scenario.emptied("h2", "learner_host_lost_for_good_emptied", began)
-    with scenario.resumed(lines, settings, "lost") as run:
+        run.process.send_signal(signal.SIGINT)
+        time.sleep(SECOND_CTRL_C_S)
+        code = run.interrupt()
+        report.add("interrupted_twice_s", time.time() - began, "s")
+        _expect(code == INTERRUPTED, "the second Ctrl-C", run)
+        for name in ("h1", "h2", "h3"):
+            scenario.emptied(name, f"interrupted_twice_{name}_emptied", began)
+    with scenario.resumed(lines, settings, "interrupted_twice") as run:
         _expect(run.interrupt() == INTERRUPTED, "the last Ctrl-C", run)
 
 

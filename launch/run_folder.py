@@ -27,6 +27,13 @@ FIXED = (
 PORTS = (("hub", "port"), ("bus", "ledger_port"), ("bus", "policy_port"), ("bus", "weights_port"))
 
 
+def has_reached(folder: RunDirectory, steps: int) -> bool:
+    """Whether the folder holds a finished run of at least so many steps."""
+    if not folder.summary.exists() or not folder.final_model.exists():
+        return False
+    return int(json.loads(folder.summary.read_text()).get("steps", -1)) >= steps
+
+
 @contextmanager
 def locked(folder: RunDirectory) -> Iterator[None]:
     """Hold the run for this process; PreflightError with the pid of the process that already does.

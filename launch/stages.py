@@ -6,7 +6,6 @@ A stage whose product is in the run folder is skipped: that is all that resuming
 """
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,7 @@ from envhub.hub import Hub
 from launch.config import RunConfig
 from launch.demonstrations import write_expert
 from launch.report import complete_summary
-from launch.run_folder import StageClock
+from launch.run_folder import StageClock, has_reached
 from launch.tasks import freeze_tasks, vocabulary_file, write_vocabulary
 from launch.view import View
 
@@ -93,10 +92,7 @@ class Stages:
 
 def is_trained(config: RunConfig) -> bool:
     """Whether an earlier start of the same command reached the last step."""
-    folder = config.run.folder
-    if not folder.summary.exists() or not folder.final_model.exists():
-        return False
-    return int(json.loads(folder.summary.read_text()).get("steps", -1)) >= config.learner.steps
+    return has_reached(config.run.folder, config.learner.steps)
 
 
 async def wait_for_hub(config: RunConfig, hub: Hub) -> None:

@@ -31,6 +31,7 @@ from launch.hosts.folder import HostFolder
 from launch.hosts.following import Follower
 from launch.hosts.wire import READY, Wire
 from launch.processes import Command, Launcher
+from launch.run_folder import has_reached
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Agent:
 
     async def do_is_trained(self, *, steps: int) -> bool:
         """Whether the run folder holds a finished run of so many steps."""
-        return await asyncio.to_thread(checks.is_trained, RunDirectory(self._folder.path), steps)
+        return await asyncio.to_thread(has_reached, RunDirectory(self._folder.path), steps)
 
     async def do_digest(self, *, names: list[str]) -> dict[str, str]:
         """See `HostFolder.digest`."""

@@ -1,7 +1,6 @@
 """What a host must have before a run over several hosts begins, and whether the hosts reach each other."""
 
 import asyncio
-import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 from common.config import validate
 from common.errors import PronghornError
-from common.run_directory import RunDirectory
 from launch import preflight
 from launch.config import RunConfig
 
@@ -35,13 +33,6 @@ def problems(config: dict[str, Any], roles: list[str]) -> list[str]:
         except PronghornError as error:
             found.append(str(error))
     return found
-
-
-def is_trained(folder: RunDirectory, steps: int) -> bool:
-    """Whether the run in this folder has reached its last step."""
-    if not folder.summary.exists() or not folder.final_model.exists():
-        return False
-    return int(json.loads(folder.summary.read_text()).get("steps", -1)) >= steps
 
 
 def sees(file: Path, text: str) -> bool:

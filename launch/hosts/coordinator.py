@@ -273,24 +273,22 @@ class Coordinator:
                 if member.link:
                     # Who serves the new one must admit its key; who is away gets it on the way back.
                     await self._deliver(member, member.link)
-        joined = self._add(host, begin)
+        begin(self._populate_when_fit(self._add(host, begin), levels))
 
-        async def populate() -> None:
-            found = None
-            while found is None:
-                with suppress(HostLost):
-                    found = await self._check(joined, await joined.connected())
-            for problem in found:
-                self._view.say(problem)
-            if not found:
-                self._populate(joined, levels)
-
-        begin(populate())
+    async def _populate_when_fit(self, member: Member, levels: dict[str, Begin]) -> None:
+        found = None
+        while found is None:
+            with suppress(HostLost):
+                found = await self._check(member, await member.connected())
+        for problem in found:
+            self._view.say(problem)
+        if not found:
+            self._populate(member, levels)
 
     async def _complete(self, lead: Link) -> None:
         """The run's summary, here and on the leading host."""
         folder = self._config.run.folder
-        if not lead.same_folder and folder.summary.exists() is False:
+        if not folder.summary.exists():
             raise PronghornError(f"{lead.host.name}: the learner left before its last step")
         self._clock.seconds = {**StageClock(folder).seconds, **self._clock.seconds}
         complete_summary(folder, self._clock.seconds, dict(self._restarts))

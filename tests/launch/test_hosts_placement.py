@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,12 @@ from common.aio import background
 from common.errors import ConfigurationError, PreflightError
 from common.run_directory import RunDirectory
 from launch.hosts import joining, settings
+from launch.hosts.coordinator import Coordinator
 from launch.hosts.joining import hosts_file, join
+from launch.hosts.link import Link
+from launch.hosts.member import Member
 from launch.hosts.placement import Host, parse_hosts, read_hosts, slurm_hosts
+from launch.view import View
 from tests.launch.making import run_config
 
 
@@ -145,3 +150,53 @@ async def test_a_line_that_appears_is_taken_in_and_one_that_disappears_is_told(
         file.write_text("a\nd\n")
         assert await told.get() == f"{file}: b stays until the run is started again without it"
     assert joined == ["d"]
+
+
+async def test_a_host_that_could_not_be_taken_in_is_tried_again_when_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "LOOK_S", 0.01)
+    hosts_file(tmp_path).parent.mkdir()
+    hosts_file(tmp_path).write_text("a\nb\n")
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    async def take_in(host: Host) -> None:
+        if not host.address:
+            raise PreflightError(f"{host.name}: no address is known")
+
+    async with background(joining.follow_hosts(tmp_path, parse_hosts("a\nb", "x"), take_in, told.put_nowait)):
+        await asyncio.sleep(0)
+        join("d", RunDirectory(tmp_path))
+        assert await told.get() == "d: no address is known"
+        hosts_file(tmp_path).write_text("a\nb\nd address=10.0.0.9\n")
+        assert await told.get() == "d joins"
+
+
+class UnfitMember(Member):
+    """Connected at once, to a host that lacks something."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host, "/runs", 1.0, is_slurm=False)
+
+    async def connected(self) -> Link:
+        return UnfitLink(self.host)
+
+
+class UnfitLink(Link):
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    async def request(self, do: str, **arguments: Any) -> Any:
+        assert do == "check"
+        return ["the package vllm is missing"]
+
+
+async def test_a_host_that_joins_and_is_not_fit_plays_nothing_and_the_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, begun = run_config(tmp_path), list[object]()
+    coordinator = Coordinator(config, read_hosts("a b"), "token", View(config), is_slurm=False)
+    member = UnfitMember(Host("d", frozenset({"actors"})))
+    await coordinator._populate_when_fit(member, dict.fromkeys(("hub", "relay", "actors"), begun.append))
+    assert begun == []
+    assert "pronghorn: d: the package vllm is missing" in capsys.readouterr().out

@@ -1,8 +1,11 @@
 """`launch/multinode.sh`: what a person is told, and what is refused before anything starts."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ SSH_TO_THIS_MACHINE = """#!/bin/sh
 echo "$@" >>"$RECORD"
 case $1 in
     deaf) echo "ssh: connect to host deaf: no route" >&2; exit 255 ;;
+    mute) echo up >"$MUTE"; exec sleep 600 ;;
     bare) shift; exec sh -c "cd /nowhere-at-all && $*" ;;
     apart) shift; exec unshare --mount sh -c 'mount -t tmpfs tmpfs "$APART"; exec sh -c "$1"' sh "$*" ;;
 esac
@@ -22,7 +26,8 @@ exec sh -c "$*"
 """Takes the host away and runs the rest here, as ssh does there."""
 
 
-def multinode(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+@contextmanager
+def begun(folder: Path, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
     ssh = folder / "ssh"
     ssh.write_text(SSH_TO_THIS_MACHINE)
     ssh.chmod(0o755)
@@ -31,10 +36,20 @@ def multinode(folder: Path, *arguments: str, **environment: str) -> "subprocess.
         "RECORD": str(folder / "record"),
         "PRONGHORN_HUB_TOKEN": "secret-token",
     }
-    return subprocess.run(
-        ["bash", str(ROOT / "launch" / "multinode.sh"), *arguments],
-        cwd=ROOT, env=os.environ | given | environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    with subprocess.Popen(
+        ["bash", str(ROOT / "launch" / "multinode.sh"), *arguments], cwd=ROOT,
+        env=os.environ | given | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def multinode(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    with begun(folder, *arguments, **environment) as process:
+        out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def config(folder: Path) -> list[str]:
@@ -56,6 +71,16 @@ def test_every_host_that_does_not_answer_is_named_before_anything_starts(tmp_pat
     assert lines[1].startswith("pronghorn: bare: no agent started there: ")
     assert "secret-token" not in (tmp_path / "record").read_text()
     assert not (tmp_path / "runs" / "debug" / "keys").exists()
+
+
+def test_ctrl_c_does_not_wait_for_a_host_that_has_not_answered(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "up")
+    (tmp_path / "hosts").write_text("mute address=10.255.1.1\n")
+    with begun(tmp_path, str(tmp_path / "hosts"), *config(tmp_path), MUTE=str(tmp_path / "up")) as process:
+        assert (tmp_path / "up").read_text() == "up\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
 
 
 def test_what_a_host_lacks_is_named(tmp_path: Path) -> None:
