@@ -46,7 +46,9 @@ SWEPT = {
 def add_plan(commands: Any) -> None:
     """The arguments of `plan`."""
     plan = commands.add_parser(
-        "plan", help="how fast the system would be with other actors, ranks and networks"
+        "plan",
+        help="how fast the system would be with other actors, ranks and networks",
+        epilog="Every figure that it rests on can be given, as in --plan.slowdown=2: see docs/plan.md.",
     )
     plan.add_argument(
         "sources",
