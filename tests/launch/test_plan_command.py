@@ -1,6 +1,8 @@
 """`pronghorn plan` as it is typed: its tables, its JSON, its refusals."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,7 @@ def test_configuration_files_with_stated_figures_need_no_run(capsys: pytest.Capt
 REFUSALS = {
     "no run here": (["{empty}"], "no run here"),
     "no ledger": (["{no_ledger}"], "there is no ledger"),
+    "episodes that no actor played": (["{no_leases}"], "no group was played to its end"),
     "too few steps": (["{short}"], "3 steps with metrics; at least 4"),
     "one score": (["{same}"], "scored the same"),
     "no actors": (["{run}", "--actors", "0"], "'0': allowed are whole numbers from 1"),
@@ -117,6 +120,10 @@ def test_what_cannot_be_planned_is_refused_in_one_line(
     if wanted == "no_ledger":
         places[wanted] = write_run(tmp_path)
         (places[wanted] / "ledger.sqlite").unlink()
+    if wanted == "no_leases":
+        places[wanted] = write_run(tmp_path)
+        with closing(sqlite3.connect(places[wanted] / "ledger.sqlite")) as database, database:
+            database.execute("DELETE FROM leases")
     given = [argument.format(**places) for argument in arguments]
     try:
         code, _, err = said(capsys, *given)
