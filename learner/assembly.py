@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,8 @@ async def opened(
         await bus.start()
         trainer = TrainerThread(lambda: open_trainer(folder.policy_zero, config.learner, config.model))
         trainer = await stack.enter_async_context(trainer)
-        parts = await _assemble(config, bus, store, trainer, metrics, dispatcher)
-        stack.callback(parts.ledger.close)
+        ledger = stack.enter_context(closing(Ledger(folder.ledger, config.run.name)))
+        parts = await _assemble(config, bus, store, trainer, ledger, metrics, dispatcher)
         stack.callback(parts.dispatcher.close)
         yield Learner(config, parts, version=parts.dispatcher.version)
 
@@ -92,6 +92,7 @@ async def _assemble(
     bus: LearnerBus,
     store: WeightStore,
     trainer: TrainerThread,
+    ledger: Ledger,
     metrics: MetricsWriter,
     make_dispatcher: type[Dispatcher],
 ) -> Parts:
@@ -108,7 +109,6 @@ async def _assemble(
     await trainer.run(lambda ranks: ranks.refuse_unshared(checkpoints.folder))
     version = await _restore(checkpoints, trainer)
     await trainer.run(lambda ranks: record(folder.path, version, found(config.learner, ranks.device)))
-    ledger = Ledger(folder.ledger, config.run.name)
     ledger.refuse_shorter_than(version)
     again = ledger.rewind(version)
     if version < config.learner.steps:

@@ -36,17 +36,17 @@ def commit(
             arrivals.append(_store(db, trajectory, version))
     for verdict, number in Counter(a.verdict for a in arrivals if a.verdict != "stored").items():
         total = str(counted(db, verdict) + number)
-        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_counter(verdict), total))
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (counter(verdict), total))
     return arrivals
 
 
 def counted(db: sqlite3.Connection, verdict: Verdict) -> int:
     """How many have arrived with this verdict, which is not `stored`."""
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (_counter(verdict),)).fetchone()
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (counter(verdict),)).fetchone()
     return 0 if row is None else int(row[0])
 
 
-def _counter(verdict: Verdict) -> str:
+def counter(verdict: Verdict) -> str:
     """The key of the count; that of duplicates is the oldest ledgers' own."""
     return "duplicates" if verdict == "duplicate" else f"arrivals_{verdict}"
 

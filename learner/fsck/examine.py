@@ -11,7 +11,9 @@ from learner.fsck.file import file_is_sound
 from learner.fsck.groups import evaluations_have_results, groups_are_whole, steps_train_once
 from learner.fsck.leases import attempts_have_no_gap, leases_end_once
 from learner.fsck.order import tasks_are_in_order
-from learner.fsck.stored import Lengths, Stored, look_at_all
+from learner.fsck.stored import Lengths, Stored
+from learner.ledger_arrivals import counter
+from learner.ledger_records import COUNTED
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,12 @@ def examine(folder: RunDirectory) -> Report:
     """Look at a live, crashed or finished run and change nothing. LedgerError when there is no ledger."""
     with opened(folder) as run:
         seen = Stored()
-
-        def look(run: Evidence) -> Checked:
-            nonlocal seen
-            seen = look_at_all(run)
-            return seen.bytes
-
         checks: list[tuple[str, str, Callable[[Evidence], Checked]]] = [
             ("file", "the database is sound", file_is_sound),
             ("leases", "every granted lease is out or ended once, with its reason", leases_end_once),
             ("attempts", "the attempts of a member have no gap", attempts_have_no_gap),
             ("groups", "groups are whole and in a state that their members agree with", groups_are_whole),
-            ("stored", "stored trajectories decode and match checksum, columns and group", look),
+            ("stored", "stored trajectories decode and match checksum, columns and group", seen.look_at_all),
             ("steps", "no group is trained on twice, and no step is without its groups", steps_train_once),
             ("tokens", "steps counted the tokens that their groups hold", lambda _: seen.tokens),
             ("evaluations", "held-out groups are consumed by recorded evaluations", evaluations_have_results),
@@ -93,7 +89,6 @@ def checkpoints_are_recorded(run: Evidence) -> Checked:
 
 def counts(run: Evidence) -> dict[str, dict[str, int]]:
     """Groups by purpose and state, leases by end, and what arrived and was not stored by verdict."""
-    verdicts = {"duplicate": "duplicates", "late": "arrivals_late", "unknown": "arrivals_unknown"}
     return {
         "groups": dict(
             run.rows("SELECT purpose || ' ' || state, COUNT(*) FROM groups GROUP BY 1 ORDER BY 1")
@@ -104,7 +99,7 @@ def counts(run: Evidence) -> dict[str, dict[str, int]]:
         "leases": dict(
             run.rows("SELECT IIF(ended = '', 'out', ended), COUNT(*) FROM leases GROUP BY 1 ORDER BY 1")
         ),
-        "arrivals": {verdict: int(run.meta.get(key, 0)) for verdict, key in verdicts.items()},
+        "arrivals": {verdict: int(run.meta.get(counter(verdict), 0)) for verdict in COUNTED},
     }
 
 

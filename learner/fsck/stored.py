@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from common.codec import unpack
 from common.errors import ProtocolError
 from common.trajectory import Trajectory
@@ -14,7 +12,7 @@ from learner.fsck.evidence import Checked, Evidence
 from learner.ledger_file import checksum
 from learner.ledger_records import result_columns
 from learner.staleness import token_staleness
-from learner.tally import LENGTH_BUCKETS
+from learner.tally import bucket
 
 _COLUMNS = (
     "attempt", "actor", "outcome", "is_success", "score", "return", "num_turns", "num_tokens",
@@ -29,7 +27,7 @@ FROM trajectories t JOIN groups g ON g.id = t.group_id ORDER BY t.group_id, t.me
 
 @dataclass
 class Lengths:
-    """Trajectories of one environment by length in turns, each bucket up to a bound of `LENGTH_BUCKETS`."""
+    """Trajectories of one environment by length in turns, see `tally.bucket`."""
 
     admitted: Counter[int] = field(default_factory=Counter)
     trained: Counter[int] = field(default_factory=Counter)
@@ -46,36 +44,31 @@ class Stored:
     lengths: dict[str, Lengths] = field(default_factory=lambda: defaultdict(Lengths))
     """Of training trajectories, by environment."""
 
-
-def bucket(num_turns: int) -> int:
-    """The place of a length in a histogram."""
-    return int(np.searchsorted(LENGTH_BUCKETS, num_turns))
-
-
-def look_at_all(run: Evidence) -> Stored:
-    """Decode every stored trajectory once."""
-    seen = Stored()
-    steps = {row[0]: row[1:] for row in run.rows("SELECT step, max_staleness, num_tokens FROM steps")}
-    counts = {step: _Count() for step in steps}
-    for row in _rows(run):
-        seen.bytes.number += 1
-        trajectory, wrong = _examined(run, row)
-        if wrong:
-            seen.bytes.violations.append(f"trajectory {row['group']}/{row['member']}: {wrong}")
-        if row["purpose"] != "training":
-            continue
-        _count_length(seen.lengths[row["environment"]], row)
-        count = counts.get(row["step"]) if row["state"] == "consumed" else None
-        if count is not None:
-            count.add(None if wrong else trajectory, row["step"] - 1, steps[row["step"]][0])
-    for step, count in counts.items():
-        if count.is_known:
-            seen.tokens.number += 1
-            if steps[step][1] not in (count.fresh, count.fresh_and_ended):
-                seen.tokens.violations.append(
-                    f"step {step}: trained on {steps[step][1]} tokens; its groups hold {count.fresh} that old"
+    def look_at_all(self, run: Evidence) -> Checked:
+        """Decode every stored trajectory once; what was found of their bytes, all else is in the fields."""
+        steps = {row[0]: row[1:] for row in run.rows("SELECT step, max_staleness, num_tokens FROM steps")}
+        counts = {step: _Count() for step in steps}
+        for row in _rows(run):
+            self.bytes.number += 1
+            trajectory, wrong = _examined(run, row)
+            if wrong:
+                self.bytes.violations.append(f"trajectory {row['group']}/{row['member']}: {wrong}")
+            if row["purpose"] != "training":
+                continue
+            _count_length(self.lengths[row["environment"]], row)
+            count = counts.get(row["step"]) if row["state"] == "consumed" else None
+            if count is not None:
+                count.add(None if wrong else trajectory, row["step"] - 1, steps[row["step"]][0])
+        for step, count in counts.items():
+            if not count.is_known:
+                continue
+            self.tokens.number += 1
+            num_tokens = steps[step][1]
+            if num_tokens not in (count.fresh, count.fresh_and_ended):
+                self.tokens.violations.append(
+                    f"step {step}: trained on {num_tokens} tokens; its groups hold {count.fresh} that old"
                 )
-    return seen
+        return self.bytes
 
 
 @dataclass

@@ -19,27 +19,19 @@ from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from learner.task_order import TaskOrder
 from tests import making
+from tests.learner.clock import ManualClock
 
 TASKS = [TaskReference(environment="toy", task=f"task-{i}") for i in range(5)]
 Make = Callable[[], Dispatcher]
 
 
-class Clock:
-    """Moves when told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def make(tmp_path: Path, clock: Clock) -> Iterator[Make]:
+def make(tmp_path: Path, clock: ManualClock) -> Iterator[Make]:
     """A dispatcher over one ledger file; made again, the learner was killed and starts anew."""
     made: list[tuple[Dispatcher, Ledger]] = []
 
@@ -174,7 +166,7 @@ async def test_a_lease_whose_record_is_not_what_was_granted_is_played_again(make
     assert ends(dispatcher) == ["refused", ""]
 
 
-async def test_a_grant_that_was_lost_ends_as_undelivered(make: Make, clock: Clock) -> None:
+async def test_a_grant_that_was_lost_ends_as_undelivered(make: Make, clock: ManualClock) -> None:
     dispatcher = make()
     await granted(dispatcher, "a")
     clock.now = 11.0

@@ -10,23 +10,14 @@ from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from learner.task_order import TaskOrder
 from tests import making
+from tests.learner.clock import ManualClock
 
 TASKS = [TaskReference(environment="toy", task=f"task-{i}") for i in range(5)]
 
 
-class Clock:
-    """Moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture

@@ -22,25 +22,16 @@ from learner.ledger import Ledger
 from learner.statistics import StepStatistics
 from learner.task_order import TaskOrder
 from tests import making
+from tests.learner.clock import ManualClock
 
 TASK = TaskReference(environment="toy", task="task-0")
-
-
-class Clock:
-    """Moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
 class TimedParts:
     """The parts of a learner that take time, each as long as it is told to."""
 
-    clock: Clock
+    clock: ManualClock
     training_s: float = 3.0
     publishing_s: float = 2.0
     writing_s: float = 0.0
@@ -104,7 +95,7 @@ async def scene(tmp_path: Path):
     ledger = Ledger(tmp_path / "ledger.sqlite", "test")
     for _ in range(3):
         complete(ledger)
-    clock = Clock()
+    clock = ManualClock(100.0)
     timed = TimedParts(clock)
     book, order = LeaseBook("test", clock, ledger=ledger.name), TaskOrder([TASK], seed=0)
     dispatcher = Dispatcher(config.learner, ledger, book, order, Sampling(), horizon=5, version=0)

@@ -16,6 +16,7 @@ from learner.leases import LeaseBook
 from learner.ledger import Ledger
 from learner.status import Status
 from learner.task_order import TaskOrder
+from tests.learner.clock import ManualClock
 
 
 def beat(tokens: int = 0, busy_s: float = 0.0, paused_s: float = 0.0, **changes: int) -> Heartbeat:
@@ -23,21 +24,11 @@ def beat(tokens: int = 0, busy_s: float = 0.0, paused_s: float = 0.0, **changes:
     return Heartbeat.model_validate(values | {"generation_s": busy_s, "paused_s": paused_s} | changes)
 
 
-class Clock:
-    """Moves when told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Scene:
     """A status over real parts; the test says who is connected and what they said last."""
 
     def __init__(self, folder):
-        self.clock = Clock()
+        self.clock = ManualClock()
         self.ledger = Ledger(folder / "ledger.sqlite", "test")
         self.dispatcher = Dispatcher(
             LearnerConfig(),
