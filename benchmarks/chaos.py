@@ -105,16 +105,15 @@ def _add(out: Outcome, system: System, injector: Injector, network: Network | No
         out.recovery_s[kind] += seconds
 
 
-async def chaos(arguments: Namespace, folder: Path) -> Outcome:
-    """The undisturbed run, then disturbed ones until the time is over."""
+async def chaos(arguments: Namespace, folder: Path, out: Outcome) -> None:
+    """The undisturbed run, then disturbed ones until the time is over; adds to `out` what comes of them."""
     settings = (f"--learner.steps={arguments.steps}",)
     undisturbed = System(folder / "undisturbed", command="local", settings=settings)
     undisturbed.directory.mkdir()
     await undisturbed.finish(RUN_S, again=False)
-    out, until = Outcome(), time.monotonic() + 60 * arguments.minutes
+    until = time.monotonic() + 60 * arguments.minutes
     while time.monotonic() < until and not out.findings:
         await disturbed(out.runs + 1, undisturbed, folder / f"disturbed-{out.runs + 1}", arguments, out)
-    return out
 
 
 def show(out: Outcome) -> None:
@@ -138,17 +137,24 @@ def main() -> int:
         __doc__,
         ("--minutes", {"type": float, "default": 30.0, "help": "no run begins later"}),
         ("--seed", {"type": int, "default": 1}),
-        ("--steps", {"type": int, "default": 60, "help": "of each run"}),
+        ("--steps", {"type": int, "default": 30, "help": "of each run"}),
         ("--no-clock", {"dest": "clock", "action": "store_false", "help": "leave the wall clock alone"}),
     )
     print(f"seed {arguments.seed}, {arguments.steps} steps a run", flush=True)
+    out = Outcome()
     with tempfile.TemporaryDirectory() as folder:
-        out = asyncio.run(chaos(arguments, Path(folder)))
+        try:
+            asyncio.run(chaos(arguments, Path(folder), out))
+        except PronghornError as error:
+            out.findings.append(f"undisturbed: {error}")
+        except KeyboardInterrupt:
+            print("interrupted: the run in progress does not count", flush=True)
     show(out)
     if arguments.json:
         values = {"faults": out.faults, "messages": out.messages, "recovery_s": out.recovery_s}
         write_json(arguments.json, values | {"runs": out.runs, "findings": out.findings})
-    print("verdict: " + ("\n".join(out.findings) or f"{sum(out.faults.values())} faults, nothing lost"))
+    whole = f"{sum(out.faults.values())} faults, nothing lost" if out.runs else "no run was finished"
+    print("verdict: " + ("\n".join(out.findings) or whole))
     return 1 if out.findings or not out.runs else 0
 
 

@@ -11,7 +11,6 @@ from tests.chaos.proxy import Network, Weather
 from tests.chaos.system import free_ports
 
 DISK_BYTES = 96 << 20
-BAD_WEATHER = {"drop": 0.04, "duplicate": 0.04, "corrupt": 0.04, "delay": 0.05}
 
 
 @contextmanager
@@ -31,7 +30,8 @@ def small_disk(folder: Path) -> Iterator[bool]:
 async def bad_network(seed: int) -> AsyncIterator[tuple[Network, tuple[str, ...]]]:
     """A network in bad weather, and the settings of a learner behind it."""
     ports = free_ports()
-    async with Network(ports, Weather(Random(seed), **BAD_WEATHER, max_delay_s=0.3)).up() as network:
+    weather = Weather(Random(seed), drop=0.04, duplicate=0.04, corrupt=0.04, delay=0.05, max_delay_s=0.3)
+    async with Network(ports, weather).up() as network:
         yield network, tuple(f"--bus.{name}={port}" for name, port in ports.items())
 
 

@@ -17,7 +17,9 @@ import psutil
 
 from common.errors import PronghornError
 from common.run_directory import RunDirectory
+from common.weights.store import store_directory
 from launch.guard import MARK, marked
+from launch.machine import SHARED_MEMORY
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests" / "chaos" / "chaos.toml"
@@ -169,10 +171,14 @@ class System:
         return True
 
     def kill(self) -> None:
-        """End all of it at once; for a run that is given up."""
+        """End all of it at once, and leave nothing in shared memory; for a run that is given up."""
         for process in (*self.processes("launcher"), *self.leftovers()):
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
+        shutil.rmtree(store_directory(self.folder.path), ignore_errors=True)
+        for mark in self._marks:  # of a launcher that was killed under a faked clock
+            for file in SHARED_MEMORY.glob(f"*faketime_*_{mark.removesuffix('-')}"):
+                file.unlink()
 
 
 def free_ports() -> dict[str, int]:

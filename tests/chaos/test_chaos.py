@@ -43,6 +43,7 @@ async def test_kill_9_of_every_kind_of_process_a_bad_network_and_a_full_disk_cha
         try:
             async with background(injector.run()):
                 await system.finish(DEADLINE_S)
+            assert await broken(system, undisturbed) == []
         finally:
             system.kill()
     assert injector.counts == {fault.kind: 1 for fault in FAULTS}, injector.history
@@ -51,4 +52,3 @@ async def test_kill_9_of_every_kind_of_process_a_bad_network_and_a_full_disk_cha
     logs = {file.stem: file.read_text() for file in system.folder.logs.iterdir()}
     assert "the outbox is written again" in logs["actor-0"] + logs["actor-1"]
     assert "resumed checkpoint=" in logs["learner"]
-    assert await broken(system, undisturbed) == []
