@@ -1,7 +1,7 @@
 """`pronghorn run`: the whole system on this machine, each part in a process of its own.
 
 The hub lives from the first stage to the last (`launch/stages.py` has the stages). Ctrl-C stops the learner
-first, which writes its checkpoint, then the actors, then the hub; a second Ctrl-C kills them.
+first, which writes its checkpoint, then the actors, then the hub; a second one kills the learner.
 """
 
 import argparse
