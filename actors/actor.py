@@ -76,8 +76,8 @@ class Actor:
         self._bus = bus
         self._table = table
         self._sync = sync
-        self._playing: dict[tuple[int, int, int], asyncio.Task[None]] = {}
-        """By group, member and attempt: a lease that was given up may come back while it is still played."""
+        self._playing: dict[Member, asyncio.Task[None]] = {}
+        """Of one member two attempts: a lease that was given up may come back while it is still played."""
         self._unacknowledged: dict[Member, _Kept] = {}
         self._withheld = 0
         self._asked = 0
@@ -143,15 +143,15 @@ class Actor:
     async def _handle(self, message: FromLearner, sessions: asyncio.TaskGroup) -> None:
         match message:
             case Grant():
-                key = _key(message.lease.identity)
-                if key not in self._playing:
-                    self._playing[key] = sessions.create_task(self._play(message.lease))
+                identity = message.lease.identity
+                if identity not in self._playing:
+                    self._playing[identity] = sessions.create_task(self._play(message.lease))
                     # Not in `_play`: a task that is cancelled before its first step never runs at all.
-                    self._playing[key].add_done_callback(partial(self._ended, key))
+                    self._playing[identity].add_done_callback(partial(self._ended, identity))
             case Ack():
                 self._forget(message.identity)
             case Cancel():
-                task = self._playing.get(_key(message.identity))
+                task = self._playing.get(message.identity)
                 if task is not None:
                     task.cancel()
             case Welcome():
@@ -192,9 +192,9 @@ class Actor:
             if not trajectory.num_action_tokens or trajectory.oldest_version >= lease.min_version:
                 return trajectory
 
-    def _ended(self, key: tuple[int, int, int], _: asyncio.Task[None]) -> None:
+    def _ended(self, identity: Member, _: asyncio.Task[None]) -> None:
         """Whatever became of the episode, its credit goes back, unless more are played than asked for."""
-        del self._playing[key]
+        del self._playing[identity]
         if len(self._playing) < self._config.max_sessions:
             self._withheld += 1
             self._has_room.set()
@@ -238,13 +238,8 @@ class Actor:
             first_token_s=self._sync.last_first_token_s,
             unacknowledged=len(self._unacknowledged),
             asked=self._asked,
-            held=tuple(self._held()),
+            held=tuple({(m.group, m.member) for m in (*self._playing, *self._unacknowledged)}),
         )
-
-    def _held(self) -> set[tuple[int, int]]:
-        """Group and member of what is played or not acknowledged yet."""
-        finished = {(identity.group, identity.member) for identity in self._unacknowledged}
-        return {key[:2] for key in self._playing} | finished
 
     async def _submit(self, kept: _Kept) -> None:
         """Send a trajectory; what is too large for the bus never arrives, so its lease is given back."""
@@ -278,7 +273,3 @@ class Actor:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._bus_config.resubmit_s / 4):
                     await self._is_welcome.wait()
-
-
-def _key(identity: Member) -> tuple[int, int, int]:
-    return identity.group, identity.member, identity.attempt

@@ -1,7 +1,8 @@
 """The outbox: finished trajectories that the learner has not acknowledged, on the disk of the actor's host.
 
     RUN/outbox/ACTOR/lock                       held by the one process that plays under this name
-                     GROUP-MEMBER-ATTEMPT       one trajectory: mark, xxh3-64 of the rest, the packed record
+                     GROUP-MEMBER-ATTEMPT       one trajectory: mark, xxh3-64 of the rest, the packed record;
+                                                before it the xxh3-64 of its ledger's name, if it has one
                      NAME.refused               what cannot be read back; for a person, never sent
 
 A file appears whole (temporary file, flush, rename) or not at all. `DiskOutbox` blocks; the actor uses
@@ -38,7 +39,7 @@ RETRY_S = 2.0
 NUM_WRITERS = 8
 """Threads that flush files at the same time: the file system makes one commit of what comes together."""
 _HEAD = len(MARK) + 8
-_NAME = re.compile(r"\d+-\d+-\d+")
+_NAME = re.compile(r"([0-9a-f]{16}-)?\d+-\d+-\d+")
 
 
 def check_name(actor: str) -> str:
@@ -139,7 +140,9 @@ class DiskOutbox:
             self._lock = None
 
     def _path(self, identity: Member) -> Path:
-        return self._folder / f"{identity.group}-{identity.member}-{identity.attempt}"
+        # Two ledgers of one run count the same groups; the name of one may be anything.
+        ledger = f"{xxhash.xxh3_64_hexdigest(identity.ledger.encode())}-" if identity.ledger else ""
+        return self._folder / f"{ledger}{identity.group}-{identity.member}-{identity.attempt}"
 
 
 def packed(trajectory: Trajectory) -> bytes:

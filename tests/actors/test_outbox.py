@@ -54,6 +54,17 @@ async def test_what_is_not_acknowledged_is_read_back_as_it_was_oldest_first(tmp_
     assert packed(found[0]) == packed(making.trajectory(12))
 
 
+async def test_of_two_ledgers_the_same_member_is_kept_twice(tmp_path: Path) -> None:
+    first, second = (making.trajectory(0, ledger=ledger) for ledger in ("", "../../another"))
+    async with opened(tmp_path) as box:
+        for trajectory in (first, second):
+            await box.keep(trajectory)
+    assert read(tmp_path) == ([first.identity, second.identity], 0)
+    async with opened(tmp_path) as box:
+        box.forget(first.identity)
+    assert read(tmp_path) == ([second.identity], 0)
+
+
 DAMAGES = {
     "cut": lambda content: content[:-5],
     "empty": lambda content: b"",
