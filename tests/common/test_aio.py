@@ -1,11 +1,12 @@
 """What `background` and `within` promise about who is cancelled, who is awaited and what is raised."""
 
 import asyncio
+import threading
 from typing import NoReturn
 
 import pytest
 
-from common.aio import background, each, within
+from common.aio import background, each, in_thread, within
 from common.errors import EngineFault
 
 
@@ -192,3 +193,22 @@ async def test_the_first_failure_of_each_is_raised_bare_and_nothing_more_begins(
     with pytest.raises(EngineFault, match="broken"):
         await each(range(9), work, at_once=2)
     assert begun == [0, 1]
+
+
+async def test_work_in_a_thread_is_cancelled_only_when_the_thread_has_ended() -> None:
+    has_begun, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        has_begun.set()
+        assert may_end.wait(20)
+        has_ended.set()
+
+    task = asyncio.ensure_future(in_thread(work))
+    await asyncio.to_thread(has_begun.wait)
+    task.cancel()
+    await asyncio.wait({task}, timeout=0.01)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert has_ended.is_set()

@@ -25,7 +25,7 @@ async def test_the_heartbeats_of_a_silent_peer_never_count_as_unread() -> None:
     with zmq.asyncio.Context() as context:
         guarded = ToldSocket(context.socket(zmq.XPUB), "policy", limits)
         peer = Connection(0, None, limits.messages_at_once, limits.bytes_per_s, asked_at=0.0, spoke_at=0.0)
-        for tenth in range(1, 10 * 60 * 60):
+        for tenth in range(1, 6000):
             now = tenth / 10
             guarded.told = HEARTBEAT_BYTES * int(now / HEARTBEAT_S)
             guarded._look_at(peer, now, None)
