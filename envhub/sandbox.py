@@ -2,8 +2,8 @@
 
 Limits of memory, files and file sizes, no core dumps, no new privileges, an end when the hub ends, a folder
 of its own for what it writes, no secrets among its variables and, if asked for, no network. What the kernel
-cannot limit for a whole family of processes (resident memory, processes, bytes on disk), the hub watches: it
-kills the family that holds too much.
+cannot limit for a whole family of processes (resident memory, processes, bytes on disk), the hub watches
+(`envhub/holdings.py`): it kills the family that holds too much.
 
 It is no prison: a worker is the hub's own user and reads what that user may read. `network="none"` puts it
 into a user namespace of its own, from where it can read no other process's memory or variables.
@@ -123,9 +123,14 @@ def leave_network() -> None:
 def why_no_own_network() -> str:
     """Tried in a process of its own: why workers cannot be cut off from the network; empty when they can."""
     code = "from envhub.sandbox import leave_network; leave_network()"
-    tried = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_S, check=False
-    )
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROBE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return (
+            f"hub.sandbox_network = 'none': not known after {PROBE_S:g} s whether the kernel allows it here"
+        )
     if tried.returncode == 0:
         return ""
     lines = tried.stderr.strip().splitlines()

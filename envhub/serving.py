@@ -1,5 +1,6 @@
 """The hub from its start to its end: which environments, what listens where, and how it stops."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -14,8 +15,9 @@ from envhub.agentgym.door import mount
 from envhub.config import TOKEN_VARIABLE, HubConfig
 from envhub.connections import GuardedRunner
 from envhub.doors import is_loopback_name
-from envhub.pools import worker_pools
+from envhub.pools import CATALOGUE, worker_pools
 from envhub.refusal import HubRefusal
+from envhub.sandbox import why_no_own_network
 from envhub.server import HubServer
 from envhub.session_table import Clock
 from envhub.tokens import split, tokens
@@ -35,12 +37,16 @@ async def serving(
     `token` may be several, separated by commas, instead of those that `envhub.tokens` finds; `played` is
     served beside what the configuration says.
     ConfigurationError when it would listen beyond this machine without a token, or serve what does not exist;
-    PreflightError when a port is taken, a worker cannot start or one of `hub.environments` is not available.
+    PreflightError when a port is taken, a worker cannot start, the kernel has no network for one, or one of
+    `hub.environments` is not available.
     """
     known = split(token) or tokens(config)
     if not is_loopback_name(config.host):
         _check_tokens(known, config.host)
-    async with worker_pools(config, served(config, played)) as pools:
+    names = served(config, played)
+    if any(config.pool(name).network == "none" for name in (CATALOGUE, *names)):
+        await asyncio.to_thread(_check_network)
+    async with worker_pools(config, names) as pools:
         server = HubServer(config, pools, known, clock)
         await _check_available(server, config)
         async with AsyncExitStack() as sites:
@@ -91,6 +97,11 @@ def _check_tokens(known: tuple[str, ...], host: str) -> None:
             f"hub.host = {host!r}: a token has {min(map(len, known))} characters; beyond this machine "
             f"it has at least {MIN_TOKEN}; run: openssl rand -hex 32"
         )
+
+
+def _check_network() -> None:
+    if why := why_no_own_network():
+        raise PreflightError(why)
 
 
 def _check_name(field: str, name: str) -> None:

@@ -130,7 +130,7 @@ class GreedyEnvironment(HoardingEnvironment):
 
 
 class GreedyEpisode(HoardingEpisode):
-    """`CHILDREN`, `FILES` and the like do harm; `tell ...` says what the process is allowed."""
+    """An action is a method and its arguments, such as `children 3`; shown is what it returns."""
 
     def step(self, action: str) -> StepResult:
         what, _, rest = action.partition(" ")
