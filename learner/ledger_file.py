@@ -1,5 +1,6 @@
 """The ledger's file: its tables, how it is opened, and transactions that happen whole or not at all."""
 
+import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -71,9 +72,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     log_bytes = 0
     with suppress(FileNotFoundError):
         log_bytes = path.with_name(path.name + "-wal").stat().st_size
-    # SQLite takes the files that it makes beside the ledger away again, if it may write. Where a killed run
-    # left its log it may not: it would move that into the ledger.
-    uri = f"file:{quote(str(path))}?mode={'ro' if log_bytes else 'rw'}"
+    if log_bytes:
+        mode = "ro"  # a writer would move what a killed run left there into the ledger
+    elif os.access(path.parent, os.W_OK):
+        mode = "rw"  # a writer alone takes the files that SQLite makes beside the ledger away again
+    else:
+        mode = "ro&immutable=1"  # none can be made
+    uri = f"file:{quote(str(path))}?mode={mode}"
     with ExitStack() as stack:
         try:
             db = stack.enter_context(

@@ -1,7 +1,7 @@
 """`[torchrun ...] -m learner.replay RUN/config.toml --replay.report=FILE`: the recorded steps once more.
 
 Feeds the recorded groups, in the recorded order, to a fresh learner that begins with policy zero or a kept
-checkpoint, and compares every recorded statistic. Writes the report and nothing else; the run is only read.
+checkpoint, and compares every statistic of a step. Writes the report and nothing else; the run is only read.
 `launch/replay.py` starts it and tells what came of it.
 """
 

@@ -18,6 +18,7 @@ from launch.cli import parser
 from launch.replay import is_identical, main, steps_of, told
 from learner.checkpoint import load_checkpoint
 from learner.conditions import found
+from learner.fsck.examine import examine
 from learner.ledger import Ledger
 from learner.ledger_reader import LedgerReader, RecordedStep
 from learner.ranks import Ranks, open_trainer
@@ -81,6 +82,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_nothing_had_happened(
     assert starts[-1] == 4
     assert len(starts) == len(DEATHS) + 1
     assert not list(disturbed.checkpoints.glob(".draft-*"))
+    assert examine(disturbed).violations == ()
 
 
 def history(run: RunDirectory) -> list[tuple[int, tuple[int, ...], dict[str, float]]]:

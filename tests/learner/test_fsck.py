@@ -1,9 +1,11 @@
 """Each way to damage a run is found, and found as that and nothing else."""
 
 import json
+import os
 import random
 import shutil
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -23,6 +25,9 @@ from learner.ledger import Ledger
 from learner.ledger_reader import LedgerReader
 from learner.task_order import TaskOrder
 from tests.learner.damages import DAMAGES, TASKS, page_lost, sound_run
+
+NOBODY = 65534
+"""An account that may write nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,25 @@ def test_nothing_is_written_into_a_run_that_is_looked_at(sound: Path, tmp_path: 
         assert len(reader.steps()) == 2
     assert contents(folder) == before
     ledger.close()
+
+
+def test_a_run_of_another_account_is_read_where_nothing_can_be_written(sound: Path) -> None:
+    with tempfile.TemporaryDirectory() as public:
+        folder = shutil.copytree(sound, Path(public) / "run")
+        for path in (Path(public), *folder.rglob("*"), folder):
+            path.chmod(0o555)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                os.setuid(os.getuid() or NOBODY)
+                code = len(examine(RunDirectory(folder)).violations)
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not list(folder.glob("*-wal"))
+        for path in (Path(public), *folder.rglob("*"), folder):
+            path.chmod(0o755)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

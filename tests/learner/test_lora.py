@@ -1,5 +1,7 @@
 """Adapters in the learner: trained alone, the base untouched, merged when the model leaves."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,11 @@ def said(trainer: Trainer, name: str = "proximal") -> np.ndarray:
     return np.concatenate(
         [part[name] for part in trainer.score(batch().ranks[0], temperature=1.0, wants=[name])]
     )
+
+
+def test_a_learner_without_adapters_does_without_peft() -> None:
+    program = "import sys, learner.ranks; sys.exit('peft' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
 
 
 def test_the_first_adapter_changes_nothing_at_all(folder: Path, device: torch.device) -> None:
