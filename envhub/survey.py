@@ -13,11 +13,13 @@ ANSWER_S = 60.0
 
 
 async def survey(config: HubConfig, environments: Iterable[str]) -> dict[str, dict[str, str] | str]:
-    """URL of each hub -> the digests of the environments, or why it cannot play them; asked side by side."""
-    wanted = tuple(environments)
+    """URL of each hub -> the digests of the environments, or why it cannot play them; asked side by side.
+
+    ConfigurationError for a token file that cannot be used.
+    """
+    wanted, token = tuple(environments), own_token(config)
 
     async def ask(url: str) -> dict[str, str] | str:
-        token = own_token(config)
         async with HubClient(url, deadline_s=ANSWER_S, calls_per_s=100, max_retries=0, token=token) as hub:
             try:
                 await hub.load(config.probe_s)

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from common.aio import background
-from common.errors import EnvironmentFault
+from common.errors import ConfigurationError, EnvironmentFault
 from common.trajectory import TaskReference
 from envhub.answers import LoadAnswer
 from envhub.config import HubConfig
 from envhub.fleet import HubFleet
 from envhub.member import Member
 from envhub.serving import serving
+from envhub.survey import survey
 from envhub.transport import HubUnavailable
 from tests.envhub.hub_process import hubs
 
@@ -124,6 +125,24 @@ async def test_a_hub_with_other_tasks_is_ignored_with_a_clear_line(
             assert f"not those that {other} had first" in caplog.text
         async with fleet(first, other, alike) as one:
             assert {(await one.create(task, "plain")).hub for _ in range(4)} == {first, alike}
+
+
+async def test_a_survey_tells_who_plays_what_and_who_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_VERSION", "1")
+    async with served(environments=(VERSIONED,)) as first:
+        monkeypatch.setenv("WORLD_VERSION", "2")
+        async with served(environments=(VERSIONED,)) as other, served() as without:
+            urls = (first, other, without, "http://127.0.0.1:1")
+            found = await survey(HubConfig(urls=urls), [VERSIONED])
+            digests = [found[url] for url in (first, other)]
+            assert all(isinstance(digest, dict) and digest[VERSIONED] for digest in digests)
+            assert digests[0] != digests[1]
+            assert "unknown_environment" in found[without]
+            assert "ClientConnectorError" in found["http://127.0.0.1:1"]
+    with pytest.raises(ConfigurationError, match="No such file"):
+        await survey(HubConfig(urls=(first,), token_file="/no/such/file"), [VERSIONED])
 
 
 async def test_a_wrong_token_and_no_hub_at_all_are_told() -> None:
