@@ -92,10 +92,13 @@ class LedgerReader:
         known = {row[1] for row in self._rows("PRAGMA table_info(steps)", [])}
         order = "groups_json" if "groups_json" in known else "''"
         query = f"SELECT step, {order}, values_json FROM steps ORDER BY step"
-        return [
-            RecordedStep(step, tuple(json.loads(groups or "[]")), json.loads(values))
-            for step, groups, values in self._rows(query, [])
-        ]
+        return [self._step(*row) for row in self._rows(query, [])]
+
+    def _step(self, step: int, groups: str, values: str) -> RecordedStep:
+        try:
+            return RecordedStep(step, tuple(json.loads(groups or "[]")), json.loads(values))
+        except (TypeError, ValueError) as error:
+            raise LedgerError(f"{self.path}: step {step} cannot be read: {error}") from error
 
     def group(self, group: int) -> tuple[Group, list[int]]:
         """A group as it was trained on, members in order, and the learner's version when each arrived."""

@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,14 @@ def test_what_lies_before_the_checkpoint_need_not_be_replayable(tmp_path: Path) 
         assert [step.step for step in chosen(reader, 3, 0, behind=1)] == [2, 3]
         with pytest.raises(LedgerError, match="step 1 was recorded by a release"):
             chosen(reader, 3, 0, behind=0)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        db.execute("UPDATE steps SET values_json = '{' WHERE step = 2")
+        db.commit()
+    with (
+        LedgerReader(tmp_path / "ledger.sqlite") as reader,
+        pytest.raises(LedgerError, match="step 2 cannot"),
+    ):
+        chosen(reader, 3, 0, behind=1)
 
 
 def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
