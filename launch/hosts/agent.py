@@ -35,6 +35,7 @@ from launch.run_folder import has_reached
 
 log = logging.getLogger(__name__)
 
+MODULE = "launch.hosts.agent"
 TAKE_OVER_S = 30.0
 """What the agent before this one has to leave, and then its processes to die."""
 HELLO_S = 60.0
@@ -116,8 +117,10 @@ class Agent:
                 holder, _ = self._holder()
                 if time.monotonic() > deadline:
                     raise PreflightError(f"the agent before this one (pid {holder}) does not stop") from None
-                with suppress(OSError, ValueError):
-                    os.kill(int(holder), signal.SIGTERM)
+                with suppress(psutil.Error, ValueError):
+                    before = psutil.Process(int(holder))
+                    if MODULE in before.cmdline():  # by now the number may be another process's
+                        before.terminate()
                 time.sleep(0.5)
         _, mark = self._holder()
         while mark and (left := marked(mark)):  # its guard is at work

@@ -1,24 +1,30 @@
 """An agent and its coordinator: whatever happens to one of them, nothing that was started lives on."""
 
 import asyncio
+import fcntl
 import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from common.errors import PreflightError
 from launch.config import SupervisionConfig
 from launch.guard import marked
+from launch.hosts import agent
+from launch.hosts.folder import HostFolder
 from launch.hosts.learners import Learners
 from launch.hosts.link import Link, RemoteLauncher, remote_command
 from launch.hosts.member import Member
 from launch.hosts.placement import Host
 from launch.hosts.wire import READY, Wire
-from launch.processes import Command
+from launch.processes import Command, Launcher
 
 SILENCE_S, STOP_S = 2.0, 1.0
 LEAVE_S = 30.0
@@ -86,7 +92,7 @@ class SilentCoordinator:
         """How many seconds the agent took to leave; nothing that it started is there any more."""
         began = time.monotonic()
         async with asyncio.timeout(SILENCE_S + STOP_S + LEAVE_S):
-            await self.process.wait()
+            await self.process.communicate()
         assert marked(self.mark) == []
         return time.monotonic() - began
 
@@ -106,6 +112,24 @@ async def test_an_agent_that_hears_nothing_ends_all_after_the_silence_and_the_ti
         await coordinator.wire.send(running(stubborn(events)))
         assert await told(events) == "up"
         assert await coordinator.left() < SILENCE_S + STOP_S + LEAVE_S
+
+
+def test_an_agent_ends_no_process_but_the_agent_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "TAKE_OVER_S", 0.1)
+    lock = tmp_path / "hosts" / "here.lock"
+    lock.parent.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as stranger:
+        lock.write_text(f"{stranger.pid} mark\n")
+        with lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            newcomer = agent.Agent(cast(Wire, None), Launcher("newcomer"))
+            newcomer._folder = HostFolder(tmp_path)
+            with pytest.raises(PreflightError, match="does not stop"):
+                newcomer._take_over("here")
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 class ReadyMember(Member):
