@@ -208,6 +208,9 @@ def _own(directory: Path, run_directory: Path) -> BinaryIO:
             time.sleep(LOOK_S)
         else:
             break
+    if os.fstat(lock.fileno()).st_nlink == 0:  # whoever held it has just removed the folder
+        lock.close()
+        return _own(directory, run_directory)
     return lock
 
 

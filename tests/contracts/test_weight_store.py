@@ -4,6 +4,7 @@ import mmap
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,17 @@ def test_a_wrong_array_is_refused_and_leaves_nothing(
     with pytest.raises(WeightError, match=reason):
         store.write(0, [*first, array])
     assert [file.name for file in store.directory.iterdir()] == ["lock"]
+
+
+def test_a_store_that_is_made_while_the_one_before_is_closed_has_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = WeightStore(tmp_path / "run", root=tmp_path)
+    monkeypatch.setattr(time, "sleep", lambda _: first.close())
+    with WeightStore(tmp_path / "run", root=tmp_path) as second:
+        verify(manifest := second.write(0, arrays()), Path(manifest.path))
+        with pytest.raises(PreflightError, match="is running on this host"):
+            WeightStore(tmp_path / "run", root=tmp_path)
 
 
 def test_a_version_without_tensors_is_refused(store: WeightStore) -> None:
