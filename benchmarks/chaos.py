@@ -118,8 +118,11 @@ async def chaos(arguments: Namespace, folder: Path, out: Outcome) -> None:
 
 def show(out: Outcome) -> None:
     """What was done and what came of it."""
-    table = Table(title=f"{out.runs} disturbed runs, the command given again {out.commands} times")
-    for column in ("fault", "injected", "recovered in, median s", "longest s", "lost"):
+    told = "seconds: from a fault's end to the next durable progress"
+    table = Table(
+        title=f"{out.runs} disturbed runs, the command given again {out.commands} times", caption=told
+    )
+    for column in ("fault", "injected", "median s", "longest s", "lost"):
         table.add_column(column, justify="left" if column == "fault" else "right")
     lost = "nothing" if not out.findings else "see below"
     for kind in sorted(out.faults):
@@ -137,7 +140,7 @@ def main() -> int:
         __doc__,
         ("--minutes", {"type": float, "default": 30.0, "help": "no run begins later"}),
         ("--seed", {"type": int, "default": 1}),
-        ("--steps", {"type": int, "default": 30, "help": "of each run"}),
+        ("--steps", {"type": int, "default": 20, "help": "of each run"}),
         ("--no-clock", {"dest": "clock", "action": "store_false", "help": "leave the wall clock alone"}),
     )
     print(f"seed {arguments.seed}, {arguments.steps} steps a run", flush=True)

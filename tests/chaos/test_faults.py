@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from learner.ledger import Ledger
+from tests import making
 from tests.chaos.faults import KILLS, STOPS, Fault, Injector, limit_files, schedule
 from tests.chaos.system import Progress, System
 
@@ -93,3 +95,17 @@ async def test_a_recovery_is_counted_once_also_when_the_next_fault_finds_nobody(
         assert +injector.counts == {"kill -9 actor": 1}
         assert {kind: len(seconds) for kind, seconds in injector.recovery_s.items()} == {"kill -9 actor": 1}
         assert await process.wait() == -9
+
+
+def test_what_is_known_of_a_run_stays_known_while_its_ledger_cannot_be_read(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    assert system.progress() == Progress()
+    system.folder.path.mkdir()
+    ledger = Ledger(system.folder.ledger, "test")
+    task = making.trajectory().task
+    ledger.open_groups([task], purpose="training", label="", horizon=5, size=2, version=0)
+    ledger.commit_submissions([making.trajectory()], 0)
+    ledger.close()
+    assert system.progress() == Progress(trajectories=1)
+    system.folder.ledger.rename(tmp_path / "elsewhere")
+    assert system.progress() == Progress(trajectories=1)
