@@ -44,6 +44,9 @@ class Column:
 
 COLUMNS = (
     Column("run", pa.string(), "name of the run"),
+    Column(
+        "ledger", pa.string(), "random name of the ledger that granted it; empty in runs of older releases"
+    ),
     Column("group", pa.int64(), "the group of trajectories that are compared with each other"),
     Column("member", pa.int64(), "which of the group"),
     Column("attempt", pa.int64(), "how often the episode had been given up before"),
@@ -157,7 +160,7 @@ def trajectory_of(row: dict[str, Any]) -> Trajectory:
     if (token, action) != (len(tokens), len(logprobs)):
         raise ValueError(f"{len(tokens)} tokens, {len(logprobs)} logprobs; turns have {token} and {action}")
     return Trajectory(
-        identity=Member(**{key: row[key] for key in Member.model_fields}),
+        identity=Member(**{key: row[key] for key in Member.model_fields if key in row}),  # `ledger` is newer
         task=TaskReference(**{key: row[key] for key in TaskReference.model_fields}),
         turns=tuple(turns),
         next_prompt_tokens=np.asarray(row["next_prompt_tokens"], np.int32),
