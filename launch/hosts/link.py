@@ -87,15 +87,16 @@ class Link:
         assert process.stdin is not None
         assert process.stdout is not None
         link = cls(host, Wire(process.stdout, process.stdin, silence_s), gathered)
-        has_agent = False
+        # Who never answered, or was lost, is not waited for: ssh itself would notice a cut line much later.
+        leave_s = 0.0
         try:
             await _greeted(process.stdout, host, said)
-            has_agent = True
             async with background(link._read(), link._ping()):
-                yield link
+                try:
+                    yield link
+                finally:
+                    leave_s = 0.0 if link.lost.is_set() else LEAVE_S
         finally:
-            # Who was lost or never answered is not waited for: ssh itself would notice a cut line much later.
-            leave_s = LEAVE_S if has_agent and not link.lost.is_set() else 0.0
             link._lose()
             process.stdin.close()
             with suppress(TimeoutError):

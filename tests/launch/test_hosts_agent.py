@@ -154,6 +154,27 @@ async def linked(folder: Path, name: str) -> AsyncIterator[Link]:
         yield link
 
 
+async def test_what_runs_when_a_coordinator_leaves_is_asked_to_and_waited_for(tmp_path: Path) -> None:
+    events, left = tmp_path / "events", tmp_path / "left"
+    os.mkfifo(events)
+    code = f"""
+import pathlib, signal, sys
+def leave(*_):
+    pathlib.Path({str(left)!r}).touch()
+    sys.exit(0)
+signal.signal(signal.SIGINT, leave)
+with open({str(events)!r}, "w") as pipe:
+    pipe.write("up")
+signal.pause()
+"""
+    async with linked(tmp_path, "one") as link:
+        command = Command("x", ("-c", code), tmp_path / "logs" / "x.log", stop_s=LEAVE_S)
+        await RemoteLauncher(link, tmp_path).start(command)
+        assert await told(events) == "up"
+    assert left.exists()
+    assert marked(link.mark) == []
+
+
 async def test_a_second_ctrl_c_kills_the_ranks_of_all_hosts_without_waiting_for_a_checkpoint(
     tmp_path: Path,
 ) -> None:

@@ -28,7 +28,6 @@ from tests.multinode.sshd import READY
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = float(os.environ.get("PRONGHORN_MULTINODE_S", "240"))
-LEAVE_S = 20.0
 
 HOST = """
 hostname "$1"
@@ -175,16 +174,8 @@ class World:
         return [pid for pid in self.hosts.processes(name) if pid != self._servers[name].pid]
 
     def left(self) -> list[str]:
-        """Processes and pieces of shared memory that a run left on the hosts.
-
-        An agent ends when it notices that its connection has: it is given `LEAVE_S`.
-        """
-        found, running = [], []
-        for name in self._servers:
-            for pid in self.pids(name):
-                with suppress(psutil.NoSuchProcess):
-                    running.append(psutil.Process(pid))
-        psutil.wait_procs(running, timeout=LEAVE_S)
+        """Processes and pieces of shared memory that a run left on the hosts."""
+        found = []
         for name, server in self._servers.items():
             for pid in self.pids(name):
                 with suppress(psutil.NoSuchProcess):
