@@ -29,12 +29,16 @@ def encode(message: Any) -> bytes:
     return body
 
 
+NONSENSE: Final = (ValueError, TypeError, msgpack.UnpackException)
+"""What reading raises when the other end sent what is no frame, or larger than one may be."""
+
+
 class Inbox:
-    """The values that come from the other end, whole."""
+    """The values that come from the other end, whole; one of `NONSENSE` where they are none."""
 
     def __init__(self) -> None:
-        # Only `encode` fills the pipe: its limit is the limit here.
-        self._unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False)
+        # What is not a frame yet, and the piece that may end it.
+        self._unpacker = msgpack.Unpacker(max_buffer_size=MAX_FRAME_BYTES + PIECE_BYTES, strict_map_key=False)
 
     def receive(self, pipe: socket.socket) -> list[Any]:
         """Wait for the next values, one or more; none when the other end is gone."""

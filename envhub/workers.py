@@ -19,9 +19,9 @@ from typing import Any, Self, cast
 from common.aio import background, within
 from common.errors import PreflightError
 from envhub.config import PoolLimits
-from envhub.frames import GREETING, Inbox, encode
+from envhub.frames import GREETING, NONSENSE, Inbox, encode
 from envhub.holdings import kill_family
-from envhub.refusal import Code, HubRefusal
+from envhub.refusal import STATUS, Code, HubRefusal
 from envhub.sandbox import WorkerOrders, variables
 from envhub.scratch import remove, worker_folder
 
@@ -161,10 +161,14 @@ class Worker:
     async def read_answers(self) -> None:
         """Hand out answers until the process is gone; then refuse whoever still waits."""
         async with background(self._end_with_process()):
-            while messages := await self._inbox.read(self._reader):
-                self._heard_at = self._loop.time()
-                for number, code, result in messages:
-                    self._hand_out(number, code, result)
+            try:
+                while messages := await self._inbox.read(self._reader):
+                    self._heard_at = self._loop.time()
+                    for number, code, result in messages:
+                        self._hand_out(number, code, result)
+            except NONSENSE:
+                # Worlds share its process, and can write to its socket.
+                self.kill("worker_died", "its worker spoke nonsense and was replaced")
         self._die("worker_died", "its worker died and was replaced")
 
     async def _end_with_process(self) -> None:
@@ -174,6 +178,8 @@ class Worker:
         self._reader.feed_eof()
 
     def _hand_out(self, number: int, code: str, result: Any) -> None:
+        if code and code not in STATUS:
+            raise ValueError(f"code = {code!r}")
         asked = self._pending.pop(number, None)
         if asked is None or asked.answer.done():
             return  # refused or gone meanwhile

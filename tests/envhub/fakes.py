@@ -1,5 +1,6 @@
 """Environments that misbehave in one way each, for tests of the hub."""
 
+import json
 import os
 import resource
 import signal
@@ -152,6 +153,10 @@ class GreedyEpisode(HoardingEpisode):
         child = subprocess.Popen(["sleep", "600"])
         child.terminate()
         return child.wait(10)
+
+    def _speak(self, said: str) -> int:
+        """To the hub, past all that keeps a worker's answers in form."""
+        return os.write(json.loads(sys.argv[1])["pipe"], bytes.fromhex(said))
 
     def _deep(self, number: str) -> int:
         """One folder in the other, far beyond the longest path that there may be."""

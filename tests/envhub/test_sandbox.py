@@ -91,6 +91,24 @@ async def test_nothing_that_a_world_does_hides_its_worker_or_ends_the_hub() -> N
         assert await told(browse, await browse.open(**TASK), 0, "core") == "0"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "c1",  # no MessagePack
+        "2a",  # 42 is no answer
+        "9301a378797ac0",  # [1, "xyz", None]: no such code
+        "93900000",  # [[], 0, 0]: no number
+    ],
+)
+async def test_a_world_that_speaks_for_its_worker_loses_it_and_nothing_else(said: str) -> None:
+    async with hub(**{**LIMITS, "environments": [GREEDY, "guess_number"]}) as (server, browse):
+        other = await browse.open()
+        assert "spoke nonsense" in await told(browse, await browse.open(**TASK), 0, f"speak {said}")
+        assert (await browse.step(other, 0, "guess 1"))[0] == 200
+        await server.pools[GREEDY].all_up()
+        assert await told(browse, await browse.open(**TASK), 0, "core") == "0"
+
+
 async def test_what_a_world_started_and_lost_ends_with_its_worker() -> None:
     async with hub(**LIMITS) as (server, browse):
         assert await told(browse, await browse.open(**TASK), 0, "children 3") == "3"
