@@ -180,6 +180,11 @@ class Agent:
         """See `HostFolder.accept`."""
         await asyncio.to_thread(self._folder.accept, name, checksum)
 
+    async def do_keep_only(self, *, folder: str, names: list[str]) -> None:
+        """See `HostFolder.keep_only`; nothing where both share the folder."""
+        if self._is_followed:
+            await asyncio.to_thread(self._folder.keep_only, folder, names)
+
     async def do_run(
         self,
         *,

@@ -24,6 +24,7 @@ from launch.config import RunConfig
 from launch.hosts import settings
 from launch.hosts.copying import copy, send
 from launch.hosts.joining import follow_hosts
+from launch.hosts.key_files import follow_keys, send_keys
 from launch.hosts.learners import Learners, blind_hosts
 from launch.hosts.link import HostLost, Link, RemoteLauncher
 from launch.hosts.member import Member
@@ -91,7 +92,8 @@ class Coordinator:
                     async def join(host: Host) -> None:
                         await self._join(host, begin_connection, levels)
 
-                    async with background(follow_hosts(self._folder, self._placement, join, self._view.say)):
+                    joining = follow_hosts(self._folder, self._placement, join, self._view.say)
+                    async with background(joining, follow_keys(self._folder, self._deliver_to_all)):
                         await self._work()
         finally:
             mark.unlink(missing_ok=True)
@@ -209,10 +211,14 @@ class Coordinator:
         file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
         await send(link, self._folder, [f"hosts/{name}.toml"])
         is_lead = member.host == self._placement.lead
-        for keys_of in (f"hosts/{name}", *(["learner"] if is_lead else [])):
-            found = (path for path in (self._folder / "keys" / keys_of).rglob("*") if path.is_file())
-            names = [str(path.relative_to(self._folder)) for path in found]
-            await send(link, self._folder, names, is_secret=True)
+        await send_keys(link, self._folder, (f"hosts/{name}", *(["learner"] if is_lead else [])))
+
+    async def _deliver_to_all(self) -> None:
+        """Who is away gets it on the way back."""
+        for member in self._members.values():
+            with suppress(HostLost):
+                if member.link:
+                    await self._deliver(member, member.link)
 
     async def _bring_policy(self, link: Link) -> None:
         """Policy zero from the leading host, once over each connection."""
@@ -268,11 +274,7 @@ class Coordinator:
         others = tuple(other for other in self._placement.hosts if other.name != host.name)
         self._placement = Placement((*others, host))
         await asyncio.to_thread(self._make_keys)
-        for member in self._members.values():
-            with suppress(HostLost):
-                if member.link:
-                    # Who serves the new one must admit its key; who is away gets it on the way back.
-                    await self._deliver(member, member.link)
+        await self._deliver_to_all()  # who serves the new one must admit its key
         begin(self._populate_when_fit(self._add(host, begin), levels))
 
     async def _populate_when_fit(self, member: Member, levels: dict[str, Begin]) -> None:

@@ -64,6 +64,12 @@ class HostFolder:
             raise PreflightError(f"{self.path / name}: checksum {found} after copying, sent was {expected}")
         part.rename(self.path / name)
 
+    def keep_only(self, folder: str, names: list[str]) -> None:
+        """Remove the files of `folder` that are not among `names`."""
+        for path in self.inside(folder).rglob("*"):
+            if path.is_file() and str(path.relative_to(self.path)) not in names:
+                path.unlink(missing_ok=True)
+
     def _make_folder(self, folder: Path, *, is_secret: bool) -> None:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):

@@ -14,11 +14,14 @@ from typing import Any, cast
 
 import pytest
 
+from common.aio import background
 from common.errors import PreflightError
+from launch import keys
 from launch.config import SupervisionConfig
 from launch.guard import marked
 from launch.hosts import agent
 from launch.hosts.folder import HostFolder
+from launch.hosts.key_files import follow_keys, send_keys
 from launch.hosts.learners import Learners
 from launch.hosts.link import Link, RemoteLauncher, remote_command
 from launch.hosts.member import Member
@@ -173,6 +176,25 @@ signal.pause()
         assert await told(events) == "up"
     assert left.exists()
     assert marked(link.mark) == []
+
+
+async def test_whoever_is_revoked_in_the_folder_of_the_run_is_so_on_its_hosts(tmp_path: Path) -> None:
+    run, home = tmp_path / "run", "keys/hosts/one"
+    keys.make(run / "keys", ["one", "two"])
+    async with linked(tmp_path, "one") as link:
+
+        async def deliver() -> None:
+            await send_keys(link, run, ["hosts/one"])
+
+        await deliver()
+        admitted = {name: tmp_path / "one" / home / "admitted" / f"{name}.key" for name in ("one", "two")}
+        assert all(file.is_file() for file in admitted.values())
+        async with asyncio.timeout(LEAVE_S), background(follow_keys(run, deliver)):
+            keys.revoke(run / "keys", "two")
+            while admitted["two"].exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    assert admitted["one"].is_file()
+    assert (tmp_path / "one" / home / "own.key_secret").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_second_ctrl_c_kills_the_ranks_of_all_hosts_without_waiting_for_a_checkpoint(
