@@ -115,6 +115,7 @@ def reason_of(log_file: Path) -> str:
         r"pronghorn( \w+)?: ",
         r"[\w.]*(Error|Exception|Fault|Interrupt|Failed)\b.*",
         r"traceback : Signal ",  # torchrun's word for a rank that was killed and could say nothing
+        r"exitcode +: ",  # and for one that left without a word, as on a full disk
         r"\S",
     )
     for pattern in patterns:

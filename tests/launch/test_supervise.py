@@ -157,6 +157,8 @@ def test_the_reason_is_the_last_error_of_the_last_start(tmp_path: Path) -> None:
     )
     log.write_text(f"{START_LINE}\n{table}")
     assert reason_of(log) == "Signal 9 (SIGKILL) received by PID 7"
+    log.write_text("Root Cause (first observed failure):\n  rank      : 0\n  exitcode  : 1 (pid: 7)\n=====\n")
+    assert reason_of(log) == "exitcode  : 1 (pid: 7)"
     log.write_text(f"{START_LINE}\n")
     assert reason_of(log) == "it wrote nothing"
     assert reason_of(tmp_path / "none") == "it left no log"
