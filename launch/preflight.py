@@ -151,15 +151,15 @@ def check_keys(config: RunConfig) -> None:
 
 def check_ports(config: RunConfig) -> None:
     """Ports that are fixed are free, and no two are alike."""
+    fixed = [(name, host, port) for name, host, port in ports(config) if port]
     taken: dict[int, str] = {}
-    for name, host, port in ports(config):
-        if port == 0:
-            continue
+    for name, _, port in fixed:
         if port in taken:
             raise ConfigurationError(
                 f"{name} = {port}: {taken[port]} has the same port; 0 chooses a free one"
             )
         taken[port] = name
+    for name, host, port in fixed:
         if reason := machine.can_bind(host, port):
             raise PreflightError(
                 f"{name} = {port}: {host}:{port} cannot be bound ({reason.strerror}); 0 chooses a free one"
