@@ -2,7 +2,8 @@
 
 A run of `tests/chaos/chaos.toml` in processes of its own; each kind of process is killed several times, each
 time after the run has gone on. Where the death ends the command, as a launcher's does, it is given again at
-once. The model is small: the time is that of starting Python, importing torch and reading the checkpoint.
+once. There is one actor, so that nobody goes on in its place. The model is small: the time is that of
+starting Python, importing torch and reading the checkpoint.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ async def measure(folder: Path, repeats: int, seed: int) -> dict[str, list[float
         for kind in KINDS
     ]
     # Longer than the faults last; it is given up after the last of them.
-    system = System(folder, settings=("--learner.steps=1000000",))
+    system = System(folder, settings=("--learner.steps=1000000", "--actor.num_actors=1"))
     injector = Injector(system, iter(faults))
     try:
         async with background(system.finish(RUN_S)):

@@ -203,22 +203,25 @@ class Coordinator:
         """Its own configuration and its own keys; the learner's too where it leads."""
         await self._has_begun.wait()
         name = member.host.name
-        if (name, "relay") not in self._network.ports and "relay" in member.host.roles:
-            await self._hold_ports(member, link)  # it joined while the run went on
-            await link.request("unlisten")
-        file = self._folder / "hosts" / f"{name}.toml"
-        config = self._host_config(member.host)
-        file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
-        await send(link, self._folder, [f"hosts/{name}.toml"])
-        is_lead = member.host == self._placement.lead
-        await send_keys(link, self._folder, (f"hosts/{name}", *(["learner"] if is_lead else [])))
+        async with member.delivering:
+            if (name, "relay") not in self._network.ports and "relay" in member.host.roles:
+                await self._hold_ports(member, link)  # it joined while the run went on
+                await link.request("unlisten")
+            file = self._folder / "hosts" / f"{name}.toml"
+            config = self._host_config(member.host)
+            file.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+            await send(link, self._folder, [f"hosts/{name}.toml"])
+            is_lead = member.host == self._placement.lead
+            await send_keys(link, self._folder, (f"hosts/{name}", *(["learner"] if is_lead else [])))
 
     async def _deliver_to_all(self) -> None:
         """Who is away gets it on the way back."""
-        for member in self._members.values():
-            with suppress(HostLost):
+        for member in list(self._members.values()):
+            try:
                 if member.link:
                     await self._deliver(member, member.link)
+            except PronghornError as error:
+                log.warning("kept old keys host=%s reason=%s", member.host.name, error)
 
     async def _bring_policy(self, link: Link) -> None:
         """Policy zero from the leading host, once over each connection."""

@@ -29,7 +29,9 @@ class Member:
         """Empty when the first attempt succeeded, else why it did not."""
         self.link: Link | None = None
         self.filling = asyncio.Lock()
-        """Held by who copies files there."""
+        """Held by who copies policy zero there."""
+        self.delivering = asyncio.Lock()
+        """Held by who sends what the roles need: after each connection, and when keys have changed."""
         self._command = remote_command(host, is_slurm=is_slurm)
         self._is_up = asyncio.Event()
 
