@@ -28,6 +28,8 @@ from tests.multinode.world import Run, World
 NUM_BLINKS = 4
 BLINK_S = 2.0
 """Shorter than `supervision.host_silence_s`: nobody is to be taken for gone."""
+BETWEEN_S = 4.0
+"""Longer than TCP waits before it sends again what was lost: else several blinks are one long cut."""
 AWAY_S = 8.0
 """`supervision.learner_host_s` of the run whose learner's host does not come back."""
 SECOND_CTRL_C_S = 0.5
@@ -54,6 +56,7 @@ class Scenario:
         for _ in range(NUM_BLINKS):
             with self.world.hosts.cut("h3"):
                 time.sleep(BLINK_S)
+            time.sleep(BETWEEN_S)
             self._plays_on(run, "h3", time.time())
         _expect(agent == self.world.agent("h3"), "a link that blinked", run)
         self._first_trajectory(run, "h3", "link_blinked", time.time())
