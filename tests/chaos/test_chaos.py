@@ -16,11 +16,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DEADLINE_S = 800.0
 STOP_S = 3.0
 """Longer than the actor timeout of `chaos.toml`."""
+WRITE_S = 6.0
+"""In so long an actor writes a trajectory, or tries to."""
 FAULT = Fault("", pause_s=0.05, hold_s=1.0, pick=0.0, is_at_once=False)
 FAULTS = (
     replace(FAULT, kind="SIGSTOP actor", hold_s=STOP_S),
     replace(FAULT, kind="kill -9 actor"),
-    replace(FAULT, kind="file limit actor"),
+    replace(FAULT, kind="file limit actor", hold_s=WRITE_S),
     replace(FAULT, kind="kill -9 worker"),
     replace(FAULT, kind="kill -9 hub"),
     replace(FAULT, kind="cut"),
