@@ -17,7 +17,7 @@ import time
 from argparse import Namespace
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,16 +99,20 @@ async def load(arguments: Namespace, folder: Path) -> Load:
         ]
         context = multiprocessing.get_context("spawn")
         try:
-            with ProcessPoolExecutor(len(crews), mp_context=context) as processes:
-                try:
-                    return await _run(arguments, hub, bus, learner, crews, processes)
-                except BaseException:
-                    for process in processes._processes.values():
-                        process.kill()  # nobody tells these actors to stop any more
-                    raise
+            pool = ProcessPoolExecutor(len(crews), mp_context=context)
+            with pool as processes, ExitStack() as failed:
+                failed.callback(_kill, processes)  # nobody would tell these actors to stop any more
+                found = await _run(arguments, hub, bus, learner, crews, processes)
+                failed.pop_all()
+                return found
         finally:
             learner.close()
             await bus.close()
+
+
+def _kill(processes: ProcessPoolExecutor) -> None:
+    for process in processes._processes.values():
+        process.kill()
 
 
 async def _run(

@@ -215,13 +215,12 @@ class Coordinator:
             await send_keys(link, self._folder, (f"hosts/{name}", *(["learner"] if is_lead else [])))
 
     async def _deliver_to_all(self) -> None:
-        """Who is away gets it on the way back."""
-        for member in list(self._members.values()):
-            try:
-                if member.link:
-                    await self._deliver(member, member.link)
-            except PronghornError as error:
-                log.warning("kept old keys host=%s reason=%s", member.host.name, error)
+        """To all at once; who is away gets it on the way back. PronghornError when a host cannot take it."""
+        there = [(member, member.link) for member in self._members.values() if member.link]
+        done = await asyncio.gather(*(self._deliver(*one) for one in there), return_exceptions=True)
+        for error in done:
+            if error is not None and not isinstance(error, HostLost):
+                raise error
 
     async def _bring_policy(self, link: Link) -> None:
         """Policy zero from the leading host, once over each connection."""

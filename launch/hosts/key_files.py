@@ -1,12 +1,16 @@
 """The keys of a run on its hosts: every host has its own, and whoever is revoked here is so there too."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from common.errors import PronghornError
 from launch.hosts.copying import send
 from launch.hosts.link import Link
+
+log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 KEYS = "keys"
@@ -22,12 +26,15 @@ async def send_keys(link: Link, folder: Path, homes: Sequence[str]) -> None:
 
 
 async def follow_keys(folder: Path, deliver: Callable[[], Awaitable[None]]) -> None:
-    """Endless: deliver at once, and again whenever `pronghorn keys` has changed the run's keys."""
+    """Endless: deliver at once, and whenever `pronghorn keys` has changed the keys, until it succeeds."""
     seen = None
     while True:
         if (now := await asyncio.to_thread(_state, folder)) != seen:
-            await deliver()
-            seen = now
+            try:
+                await deliver()
+                seen = now
+            except PronghornError as error:
+                log.warning("kept old keys reason=%s", error)
         await asyncio.sleep(LOOK_S)
 
 
